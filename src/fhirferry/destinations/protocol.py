@@ -1,0 +1,105 @@
+"""The dock's contract. One conformance suite (`tests/conformance/test_destination.py`) proves every implementation.
+
+Names are relative, `/`-separated, made of `[A-Za-z0-9._-]` segments that are neither `.` nor `..` nor empty; anything
+else is refused with RequestError before any I/O. What `create` writes is whole or not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as the destination has it. bytes: as stored. modified: microseconds since 1970, by the destination's clock."""
+
+    name: str
+    bytes: int
+    modified: int
+
+
+class FileWriter(Protocol):
+    """One file being written. Belongs to one thread at a time."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append. DestinationUnavailable (disk full, passing), DestinationConnectionError (for good)."""
+        ...
+
+    def commit(self) -> None:
+        """Make the file whole, durable (fsync of file; of its folder where the name is new) and visible under its name."""
+        ...
+
+    def abort(self) -> None:
+        """Leave nothing behind. Idempotent, never raises; harmless after `commit`."""
+        ...
+
+
+class Destination(Protocol):
+    """Where files go. Safe for several threads."""
+
+    renames: bool
+    """True: `publish` is cheap, so runs write under hidden part names and the task gives the final name."""
+
+    def prepare(self, job_id: str) -> None:
+        """Check that the destination can take this job and claim it: make what is needed, write the job's mark.
+        Idempotent for the same job. FolderInUse when it holds another export (or files one would mix with),
+        DestinationConnectionError, DestinationUnavailable."""
+        ...
+
+    def check(self, job_id: str | None = None) -> None:
+        """The same checks without writing anything (dry run, kick-off)."""
+        ...
+
+    def part_name(self, job_id: str, stem: str) -> str:
+        """Name for a run's uncommitted file: `.fhirferry/<job>/<stem>.part` where `renames`."""
+        ...
+
+    def create(self, name: str) -> FileWriter:
+        """Start a file. Makes no folder that `prepare` did not make: a late unit of a removed job must fail."""
+        ...
+
+    def publish(self, part: str, name: str) -> None:
+        """Give a committed part its final name. Idempotent: done already is success. PermanentError when neither exists."""
+        ...
+
+    def sync(self) -> None:
+        """Make published names durable (fsync of the folders they lie in)."""
+        ...
+
+    def put(self, name: str, data: bytes) -> None:
+        """A small file, whole and durable, replacing one of that name."""
+        ...
+
+    def stat(self, name: str) -> StoredFile | None:
+        """None when there is no such file."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[StoredFile]:
+        """Files whose name starts with prefix, by name; hidden ones (`.fhirferry/`) only when the prefix names them."""
+        ...
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes of a file in chunks of at most 1 MiB. RequestError when it does not exist."""
+        ...
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove files, and folders of ours that this empties. A missing one is no error."""
+        ...
+
+    def sweep(self, job_id: str, keep: frozenset[str]) -> Sequence[str]:
+        """Remove the job's parts except `keep`, and its part folder when empty; the names removed. Touches nothing else."""
+        ...
+
+    def forget(self, job_id: str) -> None:
+        """Remove the job's mark and `.fhirferry` when that is empty: the folder is free for another export."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Room left; None where the notion makes no sense."""
+        ...
+
+    def close(self) -> None:
+        """Idempotent."""
+        ...

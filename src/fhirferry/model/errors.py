@@ -1,0 +1,121 @@
+"""Everything that can go wrong, sorted by what the reader does next.
+
+    FerryError
+    ├── RequestError                 the caller changes the request (HTTP 4xx, exit 2)
+    │   ├── JobNotFound              404
+    │   ├── IllegalStep              409: the job is not in a state that allows this
+    │   └── FolderInUse              409: the destination holds another export
+    ├── JobConflict                  re-read the record; a worker stops
+    ├── TransientError               try again later; honours `retry_after`
+    │   ├── StoreBusy                the database is locked by somebody else
+    │   └── DestinationUnavailable   full disk, timeout, throttled, unreachable
+    └── PermanentError               the job fails, with reason and HTTP status code
+        ├── SourceConnectionError    no such store, not a store
+        ├── StoreDamaged             the database file is not readable any more
+        ├── SnapshotGone             versions that T needs were pruned
+        └── DestinationConnectionError  bad address, not writable, refused credentials
+
+Messages say what was wrong and what would be right; they never carry the content of a resource.
+"""
+
+from __future__ import annotations
+
+
+class FerryError(Exception):
+    """Root of all errors that fhirferry raises on purpose. `status_code` is the HTTP code a client would be given."""
+
+    status_code = 500
+
+    def __init__(self, message: str, *, status_code: int | None = None, details: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+        if status_code is not None:
+            self.status_code = status_code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders (a unit of work runs elsewhere): keep code, details and subclass state.
+        return (_rebuild, (type(self), self.message, dict(self.__dict__)))
+
+
+def _rebuild(kind: type[FerryError], message: str, state: dict[str, object]) -> FerryError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class RequestError(FerryError):
+    """The request itself is wrong; sending it again unchanged cannot help."""
+
+    status_code = 400
+
+
+class JobNotFound(RequestError):
+    """No job with this id in the ledger (never there, or deleted)."""
+
+    status_code = 404
+
+
+class IllegalStep(RequestError):
+    """The status table has no such step from the job's present status; nothing was changed."""
+
+    status_code = 409
+
+
+class FolderInUse(RequestError):
+    """The destination holds files of another export, or unrelated files that an export would mix with."""
+
+    status_code = 409
+
+
+class JobConflict(FerryError):
+    """The record changed since it was read (S59, S60, S82). The holder of the old version tag must stop writing."""
+
+    status_code = 409
+
+
+class TransientError(FerryError):
+    """Passing trouble. `retry_after` is in seconds, None where the other side said nothing."""
+
+    status_code = 503
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, status_code: int | None = None, details: str = ""
+    ) -> None:
+        super().__init__(message, status_code=status_code, details=details)
+        self.retry_after = retry_after
+
+
+class StoreBusy(TransientError):
+    """Another process kept the database locked for longer than the time-out."""
+
+
+class DestinationUnavailable(TransientError):
+    """The destination cannot take bytes at the moment: disk full, time-out, throttled, unreachable (S16, S61)."""
+
+
+class PermanentError(FerryError):
+    """Trying again cannot help until a person changes something (S4, S16, S73)."""
+
+
+class SourceConnectionError(PermanentError):
+    """The source cannot be opened: no such file, or not a fhirferry store."""
+
+    status_code = 400
+
+
+class StoreDamaged(PermanentError):
+    """SQLite reports the file as malformed, or a page contradicts its own index."""
+
+
+class SnapshotGone(PermanentError):
+    """The versions that the transaction time needs were pruned; the point in time cannot be shown any more."""
+
+    status_code = 410
+
+
+class DestinationConnectionError(PermanentError):
+    """Connecting to the destination failed for good: bad address, not writable, refused credentials (S16, S33, S61)."""
+
+    status_code = 400

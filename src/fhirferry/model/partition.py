@@ -1,0 +1,79 @@
+"""A slice of a job that can be exported by itself, and what reading it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """Which list of the manifest a file belongs to."""
+
+    OUTPUT = "output"
+    DELETED = "deleted"
+    ERROR = "error"
+
+
+class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source hands out when it is asked how a job can be cut.
+
+    kind: OUTPUT, or DELETED for a slice of deletions (its pages hold transaction Bundles, B82).
+    resource_type: the type of the resources (of those deleted, for DELETED).
+    bounds: opaque to everyone but the source; plain JSON values; holds all that reading needs, T included.
+    """
+
+    kind: Kind = Kind.OUTPUT
+    resource_type: str
+    bounds: Mapping[str, Any]
+
+
+class Partition(msgspec.Struct, frozen=True, kw_only=True):
+    """A planned slice as the ledger keeps it. Numbers count from 0 in planning order.
+
+    continuation: where the next unit of work starts; None before the first (S48).
+    done: no unit of work is left.
+    attempt: failures of units of this partition since its last commit.
+    """
+
+    job_id: str
+    number: int
+    plan: PartitionPlan
+    continuation: str | None = None
+    done: bool = False
+    attempt: int = 0
+
+
+class Issue(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the reader of the export must know; becomes an OperationOutcome line in an error file (B84, B85).
+
+    severity, code: FHIR's issue-severity and issue-type. diagnostics: names the resource by `Type/id`, never quotes it.
+    """
+
+    severity: str = "error"
+    code: str = "processing"
+    diagnostics: str
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One read of a partition (S18).
+
+    body: NDJSON, UTF-8, every line ended by a newline; may be empty (a stretch where nothing is visible).
+    count: lines in `body` (for output: resources; for deletions: Bundles).
+    continuation: what the next read must be given; None = the partition's end (S50).
+    issues: resources that could not be read; they are not in `body` (L34).
+    """
+
+    body: bytes
+    count: int
+    continuation: str | None
+    issues: tuple[Issue, ...] = ()
+
+
+class Total(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a type the export will hold: resources, and bytes of NDJSON (newlines included)."""
+
+    resources: int
+    bytes: int
