@@ -1,0 +1,188 @@
+"""A FHIR resource as bytes: checked once, compacted, never rebuilt.
+
+Theory of operation. `msgspec.json.format` proves the JSON and drops insignificant white space; every token keeps its
+spelling (1.50 stays 1.50). One shallow decode then cuts the top level into raw members: nothing below is looked at.
+Joined again they must give the same bytes. They don't when a member is doubled (the decoder kept the last one only),
+so a resource that two readers could understand differently is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import msgspec
+
+from fhirferry.model.errors import RequestError
+from fhirferry.model.instant import Instant, format_instant, parse_instant
+
+DIGEST_SIZE = 16
+UTF8_PIECE = 1 << 20
+COMMA = ord(",")
+STAMPS = ("versionId", "lastUpdated")
+
+_sha256 = hashlib.sha256
+_encode = msgspec.json.encode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_string = msgspec.json.Decoder(str).decode
+_is_type = re.compile(r"[A-Z][A-Za-z]{0,63}").fullmatch
+_is_id = re.compile(r"[A-Za-z0-9\-.]{1,64}").fullmatch
+
+
+class ResourceError(RequestError):
+    """These bytes are no resource that can be stored. Says why and where, in numbers and names; quotes no content."""
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """One resource, proven to be one JSON object in valid UTF-8 with a type and an id.
+
+    body: compact JSON on one line (no newline byte), tokens and their order as they came.
+    meta: span [start, end) of the value of the top-level `meta` in body; None where there is none.
+    updated, version_id: the given `meta.lastUpdated` and `meta.versionId`.
+    digest: 16 bytes of SHA-256 over the content without `meta.versionId` and `meta.lastUpdated` (and without a `meta`
+        that is empty then): equal digests mean an equal resource, whoever stamped it.
+    """
+
+    type: str
+    id: str
+    body: bytes
+    meta: tuple[int, int] | None
+    updated: Instant | None
+    version_id: str | None
+    digest: bytes
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """The wish that `type/id` be gone."""
+
+    type: str
+    id: str
+
+
+def read_resource(data: bytes | memoryview) -> Resource:
+    """Read one resource, pretty printed or compact. Raises ResourceError.
+
+    Refused besides what is no JSON object: invalid UTF-8, lone surrogates, a missing or malformed type or id
+    (https://hl7.org/fhir/R4/datatypes.html#id), a `meta` that is no object, a `lastUpdated` that is no instant, a
+    doubled member at the top level, a member name written with escapes (no FHIR name needs one), nesting deeper than
+    the interpreter's recursion limit.
+    """
+    try:
+        body = msgspec.json.format(data, indent=-1)
+        if not body.isascii():
+            _check_utf8(body)
+        members = _members(body)
+    except msgspec.MsgspecError as error:
+        raise ResourceError(f"not a resource: {error}") from None
+    except RecursionError:
+        raise ResourceError("not a resource: nested too deep") from None
+    if _encode(members) != body:
+        raise ResourceError(_odd_member(body, members))
+    kind = _text(members, "resourceType")
+    if not _is_type(kind):
+        raise ResourceError(f"resourceType ({len(kind)} characters) is no name of letters like Patient")
+    ident = _text(members, "id")
+    if not _is_id(ident):
+        raise ResourceError(f"id ({len(ident)} characters) is not 1 to 64 letters, digits, '-' and '.'")
+    raw = members.get("meta")
+    if raw is None:
+        return Resource(kind, ident, body, None, None, None, _sha256(body).digest()[:DIGEST_SIZE])
+    try:
+        meta = _members(raw)
+    except msgspec.ValidationError:
+        raise ResourceError("meta is no JSON object") from None
+    updated = _instant(meta) if "lastUpdated" in meta else None
+    version_id = _text(meta, "versionId") if "versionId" in meta else None
+    start, end = span = _span(body, members, raw)
+    # Digest as if `meta` without its stamps stood at the end: where it was inserted must not count.
+    cut = start - len('"meta":')
+    if body[cut - 1] == COMMA:
+        cut -= 1
+    elif body[end] == COMMA:
+        end += 1
+    rest = {name: value for name, value in meta.items() if name not in STAMPS}
+    content = b"".join((body[:cut], body[end:], _encode(rest) if rest else b""))
+    return Resource(kind, ident, body, span, updated, version_id, _sha256(content).digest()[:DIGEST_SIZE])
+
+
+def with_meta(resource: Resource, *, version_id: str | None, last_updated: Instant | None) -> bytes:
+    """The body with `meta.versionId` and `meta.lastUpdated` set to these; None leaves that member as it came.
+
+    Set members come first in `meta`. A resource without `meta` gets one behind `resourceType` and `id` if these open
+    the body, else at its end. All else keeps bytes and order.
+    """
+    stamps: dict[str, object] = {}
+    if version_id is not None:
+        stamps["versionId"] = version_id
+    if last_updated is not None:
+        stamps["lastUpdated"] = format_instant(last_updated)
+    body = resource.body
+    if not stamps:
+        return body
+    if resource.meta is not None:
+        start, end = resource.meta
+        rest = {name: raw for name, raw in _members(body[start:end]).items() if name not in stamps}
+        return b"".join((body[:start], _encode(stamps | rest), body[end:]))
+    head = f'{{"resourceType":"{resource.type}","id":"{resource.id}"'.encode()
+    cut = len(head) if body.startswith(head) else len(body) - 1
+    return b"".join((body[:cut], b',"meta":', _encode(stamps), body[cut:]))
+
+
+def _check_utf8(body: bytes) -> None:
+    """In pieces: the decoded text of a resource of 25 MB would need up to 100 MB."""
+    start = 0
+    while start < len(body):
+        end = start + UTF8_PIECE
+        while end < len(body) and body[end] & 0xC0 == 0x80 and end > start + UTF8_PIECE - 4:
+            end -= 1  # a character is not cut in two
+        try:
+            body[start:end].decode()
+        except UnicodeDecodeError as error:
+            raise ResourceError(f"not a resource: invalid UTF-8 ({error.reason})") from None
+        start = end
+
+
+def _odd_member(body: bytes, members: dict[str, msgspec.Raw]) -> str:
+    """Which member is not where a plain object would have it."""
+    at = 1
+    for name, value in members.items():
+        shown = name if name.isascii() and name.isidentifier() and len(name) <= 64 else "(no FHIR name)"
+        key = _encode(name) + b":"
+        if not body.startswith(key, at):
+            return f"member {shown} is written with escapes, or follows a doubled one"
+        at += len(key)
+        if not body.startswith(memoryview(value), at):
+            return f"member {shown} is doubled"
+        at += len(value) + 1
+    return "a member is doubled"
+
+
+def _text(members: dict[str, msgspec.Raw], name: str) -> str:
+    raw = members.get(name)
+    if raw is None:
+        raise ResourceError(f"{name} is missing")
+    try:
+        return _string(raw)
+    except msgspec.ValidationError:
+        raise ResourceError(f"{name} is no string") from None
+
+
+def _instant(meta: dict[str, msgspec.Raw]) -> Instant:
+    text = _text(meta, "lastUpdated")
+    try:
+        return parse_instant(text)
+    except RequestError:
+        raise ResourceError(f"meta.lastUpdated ({len(text)} characters) is no instant") from None
+
+
+def _span(body: bytes, members: dict[str, msgspec.Raw], meta: msgspec.Raw) -> tuple[int, int]:
+    """Where the value of `meta` stands: names and lengths of the members before it say so exactly."""
+    at = body.find(b'"meta":')
+    if body.rfind(b'"meta":') != at:  # contained resources have one too
+        at = 1
+        for name, value in members.items():
+            if value is meta:
+                break
+            at += len(_encode(name)) + len(value) + 2
+    at += len(b'"meta":')
+    return at, at + len(meta)
