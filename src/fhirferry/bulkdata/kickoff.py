@@ -1,0 +1,71 @@
+"""The kick-off URL: `<base>/$export?_type=…&_since=…&_until=…`, to and fro (B26-B33, B69)."""
+
+from __future__ import annotations
+
+from fhirferry.model.errors import RequestError
+from fhirferry.model.instant import format_instant, parse_instant
+from fhirferry.model.request import NDJSON, ExportRequest
+
+_FORMATS = {NDJSON, "application/ndjson", "ndjson"}  # B27
+_OPERATIONS = ("/$export", "/%24export")
+_URI = "!#$%&'()*+,/:;=?@[]~"
+"""RFC 3986's reserved characters and `%`: what is a URI already stays as it is."""
+
+
+def export_url(base: str, request: ExportRequest) -> str:
+    """The full kick-off URL of a request to the server or store at `base` (a URI without credentials).
+
+    A query of `base` holds settings of its driver, not of the export, and is left out. Equal requests give equal URLs.
+    """
+    from urllib.parse import quote  # costs 5 ms at start-up, needed once per export
+
+    parameters = []
+    if request.types is not None:
+        parameters.append("_type=" + ",".join(request.types))
+    if request.since is not None:
+        parameters.append("_since=" + format_instant(request.since))
+    if request.until is not None:
+        parameters.append("_until=" + format_instant(request.until))
+    # Types are letters and instants are UTC ('Z', never '+'): nothing in the query needs an escape.
+    root = quote(base.partition("?")[0].rstrip("/"), safe=_URI)
+    return f"{root}/$export" + ("?" + "&".join(parameters) if parameters else "")
+
+
+def parse_export_url(url: str) -> ExportRequest:
+    """What a kick-off URL asks for; the request keeps the URL. Other servers' spellings of the same are understood.
+
+    RequestError: not a kick-off URL, a parameter that is not supported, or a value that is wrong. Nothing is ignored.
+    """
+    from urllib.parse import parse_qsl  # costs 5 ms at start-up, needed by `verify` only
+
+    address, _, query = url.partition("?")
+    operation = next((name for name in _OPERATIONS if address.endswith(name)), None)
+    if operation is None:
+        raise RequestError(f"{url!r} is not a kick-off URL; it should be like https://host/fhir/$export?_type=Patient")
+    types: list[str] = []
+    single: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name == "_type":  # may be given several times (B32)
+            types += [part.strip() for part in value.split(",")]
+        elif name not in ("_since", "_until", "_outputFormat"):
+            raise RequestError(f"parameter {name!r} is not supported; there are _type, _since, _until, _outputFormat")
+        elif name in single:
+            raise RequestError(f"parameter {name!r} is given twice")
+        else:
+            single[name] = value
+    media_type = single.get("_outputFormat", NDJSON).replace(" ", "+")  # a '+' that URL decoding turned into a space
+    return ExportRequest(
+        url=url,
+        level=_level(address.removesuffix(operation)),
+        types=tuple(types) or None,
+        since=parse_instant(single["_since"]) if "_since" in single else None,
+        until=parse_instant(single["_until"], round_up=True) if "_until" in single else None,
+        output_format=NDJSON if media_type in _FORMATS else media_type,
+    )
+
+
+def _level(base: str) -> str:
+    segments = base.split("/")
+    if segments[-1] == "Patient":
+        return "patient"
+    return "group" if len(segments) > 1 and segments[-2] == "Group" else "system"
