@@ -1,0 +1,106 @@
+"""What every ledger decides about a record, whatever keeps it: pure functions around the steps of `model.job`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from fhirferry.jobs.protocol import Beat
+from fhirferry.model import job
+from fhirferry.model.errors import IllegalStep, JobNotFound, RequestError
+from fhirferry.model.instant import SECOND, Instant
+from fhirferry.model.job import ExportJobRecord, JobStatus
+from fhirferry.model.partition import Partition
+
+
+def queued(record: ExportJobRecord) -> ExportJobRecord:
+    """The record, if it may enter the ledger. IllegalStep: only QUEUED ones do."""
+    if record.status is not JobStatus.QUEUED:
+        raise IllegalStep(f"job {record.id} is {record.status}; only a queued job can be created")
+    return record
+
+
+def tagged(record: ExportJobRecord, version: int, partitions: Iterable[Partition]) -> tuple[Partition, ...]:
+    """The partitions of a commit. RequestError: record or version tag are missing (S40), or one is another job's."""
+    if not version or not record:
+        raise RequestError("a commit needs the record and the version tag that it was read with")
+    ours = tuple(partitions)
+    if any(partition.job_id != record.id for partition in ours):
+        raise RequestError(f"a commit of job {record.id} holds a partition of another job")
+    return ours
+
+
+def visible(record: ExportJobRecord | None, job_id: str) -> ExportJobRecord:
+    """The record, unless there is none or only a tombstone: JobNotFound."""
+    if record is None or record.deleted:
+        raise JobNotFound(f"no job {job_id} in the ledger")
+    return record
+
+
+def take(
+    candidates: Iterable[ExportJobRecord],
+    holder: str,
+    limit: int,
+    now: Instant,
+    is_dead: Callable[[str], bool],
+    *,
+    by_operator: bool,
+) -> list[ExportJobRecord]:
+    """Acquire those that are due, in their order, until `limit` are RUNNING; some of the result may be FAILED (L12)."""
+    steps: list[ExportJobRecord] = []
+    running = 0
+    for record in candidates:
+        if running >= limit:
+            break
+        if _due(record, now, is_dead, by_operator=by_operator):
+            steps.append(job.acquire(record, holder, now, by_operator=by_operator))
+            running += steps[-1].status is JobStatus.RUNNING
+    return steps
+
+
+def _due(record: ExportJobRecord, now: Instant, is_dead: Callable[[str], bool], *, by_operator: bool) -> bool:
+    if record.deleted:
+        return False
+    if record.status is JobStatus.RETRIABLE:
+        return by_operator or record.retry_after is None or record.retry_after <= now
+    if record.status is JobStatus.RUNNING:
+        return job.stale(record, now) or (record.holder is not None and is_dead(record.holder))
+    return record.status is JobStatus.QUEUED
+
+
+def holds(record: ExportJobRecord, holder: str, epoch: int) -> bool:
+    """This very acquisition still holds the job."""
+    return record.status is JobStatus.RUNNING and (record.holder, record.epoch) == (holder, epoch)
+
+
+def beat_without_hold(record: ExportJobRecord | None) -> Beat:
+    """Why a heartbeat found nothing to renew. No record at all: it was deleted, and clean-up is through."""
+    if record is None or record.deleted or record.status is JobStatus.CANCELED:
+        return Beat.CANCELED
+    return Beat.LOST
+
+
+def lease_cleanup(record: ExportJobRecord, now: Instant, lease: float) -> ExportJobRecord:
+    """Due again after `lease` seconds, should the one who cleans up now die."""
+    return msgspec.structs.replace(record, cleanup_due=now + int(lease * SECOND))
+
+
+def cleanup_leased(record: ExportJobRecord | None, now: Instant) -> bool:
+    """A clean-up has the job.
+
+    False: its lease ran out, or the job was resumed or deleted meanwhile (both set `cleanup_due` anew). A pass that
+    ends then does not count: a delete must not be ticked off by a pass that began before it and kept the files.
+    """
+    return record is not None and record.finished and record.cleanup_due is not None and record.cleanup_due > now
+
+
+def cleaned(record: ExportJobRecord, again_at: Instant | None) -> ExportJobRecord:
+    """One pass more is done."""
+    return msgspec.structs.replace(record, cleanups=record.cleanups + 1, cleanup_due=again_at)
+
+
+def prunable(record: ExportJobRecord, before: Instant) -> bool:
+    """Ended before, clean, and no tombstone."""
+    ended = record.finished and record.end_time is not None and record.end_time < before
+    return ended and record.cleanup_due is None and not record.deleted

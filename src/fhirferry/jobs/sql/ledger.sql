@@ -1,0 +1,66 @@
+-- Queries of the SQLite ledger. Those that read jobs give (version, heartbeat, record).
+
+-- name: insert
+insert into job (id, version, heartbeat, record) values (:id, 1, null, :record);
+
+-- name: get
+-- Tombstones included; who must not see them looks at the record.
+select version, heartbeat, record from job where id = :id;
+
+-- name: list
+select version, heartbeat, record from job where deleted = 0 order by queued_time, number;
+
+-- name: list-by-hash
+select version, heartbeat, record from job where hash = :hash and deleted = 0 order by queued_time, number;
+
+-- name: list-open
+select version, heartbeat, record from job
+where deleted = 0 and status in ('queued', 'retriable', 'running')
+order by queued_time, number;
+
+-- name: acquirable
+-- Candidates, oldest first: whether the holder of a running one is stale or dead is decided on the record.
+select version, heartbeat, record from job
+where deleted = 0 and status in ('queued', 'retriable', 'running')
+    and (status <> 'retriable' or coalesce(retry_after, 0) <= :now)
+order by queued_time, number;
+
+-- name: save
+-- Under the write lock, of a record read under the same lock.
+update job set version = version + 1, heartbeat = :heartbeat, record = :record where id = :id;
+
+-- name: commit
+-- Compare and set. The heartbeat stays: it belongs to the heartbeat thread.
+update job set version = version + 1, record = :record where id = :id and version = :version;
+
+-- name: heartbeat
+update job set heartbeat = :now where id = :id and holder = :holder and epoch = :epoch and status = 'running';
+
+-- name: put-partition
+insert into partition (job_id, number, document) values (?, ?, ?)
+on conflict (job_id, number) do update set document = excluded.document;
+
+-- name: partitions
+select document from partition where job_id = :id order by number;
+
+-- name: insert-file
+insert into file (job_id, document) values (?, ?);
+
+-- name: files
+select document from file where job_id = :id order by kind, type, sequence;
+
+-- name: cleanable
+-- Tombstones included. Only finished jobs: nothing is swept from under a worker.
+select version, heartbeat, record from job
+where cleanup_due is not null and cleanup_due <= :now and status in ('completed', 'failed', 'canceled')
+    and (:id is null or id = :id)
+order by cleanup_due, number limit :limit;
+
+-- name: forget
+-- Partitions and files go with it.
+delete from job where id = :id;
+
+-- name: prunable
+select id from job
+where deleted = 0 and status in ('completed', 'failed', 'canceled') and cleanup_due is null and end_time < :before
+order by queued_time, number;

@@ -1,0 +1,319 @@
+"""The ledger in a SQLite file: any number of threads and processes of one machine share it.
+
+One connection, one lock. SQLite has one writer at a time, so a connection per thread would gain nothing for the writes,
+which are nearly all there is, and `close` could not reach the others. Every write is one immediate transaction, durable
+when it returns (WAL, synchronous=FULL: one fsync); what only looks, an idle poll for instance, takes no write lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import msgspec
+
+from fhirferry import faultpoints
+from fhirferry.jobs import documents, rules, sql
+from fhirferry.jobs.holder import is_dead as holder_is_dead
+from fhirferry.jobs.protocol import Beat
+from fhirferry.model import job
+from fhirferry.model.errors import (
+    FerryError,
+    JobConflict,
+    JobNotFound,
+    PermanentError,
+    StoreBusy,
+    StoreDamaged,
+    TransientError,
+)
+from fhirferry.model.instant import Clock, Instant
+from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Partition
+
+APPLICATION_ID = 0x46464C31
+"""`FFL1` in the file's header: a fhirferry ledger."""
+
+SCHEMAS = ("schema-1",)
+"""Applied in order; `user_version` counts those that are in. A new one is appended, an old one never changed."""
+
+
+class SqliteJobStore:
+    """JobStore in the SQLite file `path`, which is made (mode 0600) when it is not there; its folder must be.
+
+    clock: the ledger's time. is_dead: tells of a holder that it has certainly ended. timeout: seconds to wait for other
+    writers. Opening raises PermanentError (cannot be opened, not a ledger, written by a newer version), StoreDamaged,
+    StoreBusy. Every method raises StoreBusy, StoreDamaged, and TransientError when the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock,
+        is_dead: Callable[[str], bool] = holder_is_dead,
+        timeout: float = 30.0,
+    ) -> None:
+        self._path = os.fspath(path)
+        self._clock = clock
+        self._is_dead = is_dead
+        self._sql = sql.queries("ledger")
+        self._lock = threading.Lock()
+        with _translated(self._path):
+            self._db = _open(self._path, timeout)
+
+    def now(self) -> Instant:
+        return self._clock()
+
+    def create(self, record: ExportJobRecord) -> ExportJobRecord:
+        document = documents.write_record(rules.queued(record))
+        with self._writing() as db:
+            if self._find(db, record.id) is not None:
+                raise JobConflict(f"job {record.id} is in the ledger already")
+            db.execute(self._sql["insert"], {"id": record.id, "record": document})
+        return msgspec.structs.replace(record, version=1, heartbeat=None)
+
+    def get(self, job_id: str) -> ExportJobRecord:
+        with self._reading() as db:
+            return rules.visible(self._find(db, job_id), job_id)
+
+    def list(self, *, request_hash: str | None = None, unfinished: bool = False) -> Sequence[ExportJobRecord]:
+        query = "list-by-hash" if request_hash is not None else "list-open" if unfinished else "list"
+        with self._reading() as db:
+            records = (_record(row) for row in db.execute(self._sql[query], {"hash": request_hash}))
+            return tuple(record for record in records if not (unfinished and record.finished))
+
+    def acquire(self, holder: str, limit: int, *, job_id: str | None = None) -> Sequence[ExportJobRecord]:
+        with self._reading() as db:
+            if not self._steps(db, holder, limit, job_id):
+                return ()
+        with self._writing() as db:
+            saved = [self._save(db, record) for record in self._steps(db, holder, limit, job_id)]
+        return tuple(record for record in saved if not record.finished)
+
+    def _steps(self, db: sqlite3.Connection, holder: str, limit: int, job_id: str | None) -> Sequence[ExportJobRecord]:
+        # Under the write lock this clock is later than every heartbeat that is in; without it a heartbeat may look
+        # like one from the future, so only what is found under the lock is saved.
+        now = self.now()
+        query = self._sql["acquirable" if job_id is None else "get"]
+        with closing(db.execute(query, {"now": now, "id": job_id})) as rows:
+            candidates = (_record(row) for row in rows)
+            return rules.take(candidates, holder, limit, now, self._is_dead, by_operator=job_id is not None)
+
+    def heartbeat(self, job_id: str, holder: str, epoch: int) -> Beat:
+        with self._writing() as db:
+            hold = {"id": job_id, "holder": holder, "epoch": epoch, "now": self.now()}
+            if db.execute(self._sql["heartbeat"], hold).rowcount:
+                return Beat.OK
+            return rules.beat_without_hold(self._find(db, job_id))
+
+    def commit(
+        self,
+        record: ExportJobRecord,
+        version: int,
+        *,
+        partitions: Iterable[Partition] = (),
+        files: Iterable[OutputFile] = (),
+    ) -> ExportJobRecord:
+        tagged = rules.tagged(record, version, partitions)
+        ours = [(record.id, partition.number, documents.write(partition)) for partition in tagged]
+        further = [(record.id, documents.write(file)) for file in files]
+        changed = {"id": record.id, "version": version, "record": documents.write_record(record)}
+        with self._writing() as db:
+            if not db.execute(self._sql["commit"], changed).rowcount:
+                if self._find(db, record.id) is None:
+                    raise JobNotFound(f"no job {record.id} in the ledger")
+                raise JobConflict(f"job {record.id} changed since it was read")
+            db.executemany(self._sql["put-partition"], ours)
+            try:
+                db.executemany(self._sql["insert-file"], further)
+            except sqlite3.IntegrityError:
+                raise JobConflict(f"a file of job {record.id} is listed already") from None
+            saved = rules.visible(self._find(db, record.id), record.id)
+            faultpoints.reach("commit-inside")
+        return saved
+
+    def partitions(self, job_id: str) -> Sequence[Partition]:
+        with self._reading() as db:
+            rows = db.execute(self._sql["partitions"], {"id": job_id})
+            return tuple(documents.read_partition(document) for (document,) in rows)
+
+    def files(self, job_id: str) -> Sequence[OutputFile]:
+        with self._reading() as db:
+            rows = db.execute(self._sql["files"], {"id": job_id})
+            return tuple(documents.read_file(document) for (document,) in rows)
+
+    def cancel(self, job_id: str) -> ExportJobRecord:
+        return self._change(job_id, lambda record: job.cancel(record, self.now()))
+
+    def resume(self, job_id: str) -> ExportJobRecord:
+        return self._change(job_id, job.resume)
+
+    def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
+        return self._change(job_id, lambda record: job.delete(record, self.now(), keep_files=keep_files))
+
+    def acquire_cleanup(self, limit: int, *, lease: float, job_id: str | None = None) -> Sequence[ExportJobRecord]:
+        with self._reading() as db:
+            if not self._cleanable(db, limit, job_id, self.now()):
+                return ()
+        with self._writing() as db:
+            now = self.now()
+            due = self._cleanable(db, limit, job_id, now)
+            return tuple(self._save(db, rules.lease_cleanup(record, now, lease)) for record in due)
+
+    def _cleanable(
+        self, db: sqlite3.Connection, limit: int, job_id: str | None, now: Instant
+    ) -> Sequence[ExportJobRecord]:
+        asked = {"now": now, "id": job_id, "limit": max(0, limit)}
+        return tuple(_record(row) for row in db.execute(self._sql["cleanable"], asked))
+
+    def cleaned(self, job_id: str, *, again_at: Instant | None) -> None:
+        with self._writing() as db:
+            record = self._find(db, job_id)
+            if record is None or not rules.cleanup_leased(record, self.now()):
+                return
+            if record.deleted and again_at is None:
+                db.execute(self._sql["forget"], {"id": job_id})
+            else:
+                self._save(db, rules.cleaned(record, again_at))
+
+    def prune(self, before: Instant) -> Sequence[str]:
+        with self._writing() as db:
+            gone = tuple(job_id for (job_id,) in db.execute(self._sql["prunable"], {"before": before}))
+            db.executemany(self._sql["forget"], ({"id": job_id} for job_id in gone))
+        return gone
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _change(self, job_id: str, step: Callable[[ExportJobRecord], ExportJobRecord]) -> ExportJobRecord:
+        with self._writing() as db:
+            return self._save(db, step(rules.visible(self._find(db, job_id), job_id)))
+
+    def _find(self, db: sqlite3.Connection, job_id: str) -> ExportJobRecord | None:
+        row = db.execute(self._sql["get"], {"id": job_id}).fetchone()
+        return None if row is None else _record(row)
+
+    def _save(self, db: sqlite3.Connection, record: ExportJobRecord) -> ExportJobRecord:
+        document = documents.write_record(record)
+        db.execute(self._sql["save"], {"id": record.id, "heartbeat": record.heartbeat, "record": document})
+        return msgspec.structs.replace(record, version=record.version + 1)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated(self._path):
+            yield self._db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated(self._path), _transaction(self._db):
+            yield self._db
+
+
+def _open(path: str, timeout: float) -> sqlite3.Connection:
+    try:
+        # SQLite would make the file with the umask's rights; -wal and -shm take theirs from it. Only for a new file:
+        # closing a descriptor of one that is in use would drop this process's locks on it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise PermanentError(f"cannot make the ledger {path}: {error.strerror}") from error
+    db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("pragma synchronous = full")
+        db.execute("pragma foreign_keys = on")
+        if _missing_schemas(db, path):
+            _set_wal(db, timeout)
+            with _transaction(db):
+                for number in _missing_schemas(db, path):  # again, now nobody else can
+                    _apply(db, sql.script(SCHEMAS[number]))
+                    db.execute(f"pragma user_version = {number + 1}")
+                db.execute(f"pragma application_id = {APPLICATION_ID}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _missing_schemas(db: sqlite3.Connection, path: str) -> range:
+    """Indexes of SCHEMAS that are not in yet. PermanentError when the file is something else, or from the future."""
+    (application,) = db.execute("pragma application_id").fetchone()
+    (version,) = db.execute("pragma user_version").fetchone()
+    if application != APPLICATION_ID:
+        (tables,) = db.execute("select count(*) from sqlite_master").fetchone()
+        if application or version or tables:
+            raise PermanentError(f"{path} is a SQLite database, but not a fhirferry ledger; name another file")
+    if version > len(SCHEMAS):
+        raise PermanentError(
+            f"the ledger {path} was written by a newer fhirferry (schema {version}, this one knows {len(SCHEMAS)})"
+        )
+    return range(version, len(SCHEMAS))
+
+
+def _set_wal(db: sqlite3.Connection, timeout: float) -> None:
+    """The file keeps this mode. Two who make a ledger at once: SQLite's own wait does not cover this switch."""
+    import time  # only for a new ledger
+
+    for pause in [0.05] * max(1, int(timeout / 0.05)):
+        try:
+            db.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(pause)
+    raise StoreBusy("another process kept the new ledger locked")
+
+
+def _apply(db: sqlite3.Connection, script: str) -> None:
+    """Statement by statement: `executescript` would commit the transaction first."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            db.execute(statement)
+            statement = ""
+
+
+def _record(row: tuple[int, Instant | None, str]) -> ExportJobRecord:
+    version, heartbeat, document = row
+    return documents.read_record(document, version, heartbeat)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    try:
+        db.execute("begin immediate")
+        yield
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """SQLite's errors as ours. The caller's own mistakes (a closed store) stay what they are."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise
+    except sqlite3.Error as error:
+        raise _as_ours(path, error) from error
+
+
+def _as_ours(path: str, error: sqlite3.Error) -> FerryError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"the ledger {path} is locked by another process")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreDamaged(f"{path} is damaged, or not a ledger: {error}; name another file, or restore a backup")
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return TransientError(f"the ledger {path} could not be written: {error}; is the disk full?")
+    return PermanentError(f"the ledger {path} cannot be used: {error}")
