@@ -1,0 +1,42 @@
+"""The tree keeps to the plan of the house: docs/design.md, sections 4 and 9."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.reading import Tree, attics, cycles, foreign, inline_sql, long_modules, uphill
+
+# Module -> why it may pass 300 lines. Empty is right.
+LONG: dict[str, str] = {}
+
+
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return Tree(Path(__file__).parents[2] / "src" / "fhirferry")
+
+
+def test_imports_run_downhill_and_siblings_do_not_know_each_other(tree: Tree) -> None:
+    assert uphill(tree) == []
+
+
+def test_a_driver_is_imported_only_where_it_belongs(tree: Tree) -> None:
+    assert foreign(tree) == []
+
+
+def test_no_modules_import_each_other_in_a_circle(tree: Tree) -> None:
+    assert cycles(tree) == []
+
+
+def test_there_is_no_attic(tree: Tree) -> None:
+    assert attics(tree) == []
+
+
+def test_modules_stay_small(tree: Tree) -> None:
+    assert long_modules(tree, 400) == {}
+    assert long_modules(tree, 300).keys() == LONG.keys(), "split it, or give its reason in LONG"
+
+
+def test_sql_lives_in_sql_files(tree: Tree) -> None:
+    assert inline_sql(tree) == []
