@@ -19,7 +19,6 @@ from fhirferry.model.instant import Instant, format_instant, parse_instant
 DIGEST_SIZE = 16
 UTF8_PIECE = 1 << 20
 COMMA = ord(",")
-STAMPS = ("versionId", "lastUpdated")
 
 _sha256 = hashlib.sha256
 _encode = msgspec.json.encode
@@ -91,17 +90,21 @@ def read_resource(data: bytes | memoryview) -> Resource:
         meta = _members(raw)
     except msgspec.ValidationError:
         raise ResourceError("meta is no JSON object") from None
-    updated = _instant(meta) if "lastUpdated" in meta else None
-    version_id = _text(meta, "versionId") if "versionId" in meta else None
-    start, end = span = _span(body, members, raw)
+    updated = version_id = None
+    if "lastUpdated" in meta:
+        updated = _instant(meta)
+        del meta["lastUpdated"]
+    if "versionId" in meta:
+        version_id = _text(meta, "versionId")
+        del meta["versionId"]
+    start, end = span = _span(members, raw)
     # Digest as if `meta` without its stamps stood at the end: where it was inserted must not count.
     cut = start - len('"meta":')
     if body[cut - 1] == COMMA:
         cut -= 1
     elif body[end] == COMMA:
         end += 1
-    rest = {name: value for name, value in meta.items() if name not in STAMPS}
-    content = b"".join((body[:cut], body[end:], _encode(rest) if rest else b""))
+    content = b"".join((body[:cut], body[end:], _encode(meta) if meta else b""))
     return Resource(kind, ident, body, span, updated, version_id, _sha256(content).digest()[:DIGEST_SIZE])
 
 
@@ -175,14 +178,12 @@ def _instant(meta: dict[str, msgspec.Raw]) -> Instant:
         raise ResourceError(f"meta.lastUpdated ({len(text)} characters) is no instant") from None
 
 
-def _span(body: bytes, members: dict[str, msgspec.Raw], meta: msgspec.Raw) -> tuple[int, int]:
+def _span(members: dict[str, msgspec.Raw], meta: msgspec.Raw) -> tuple[int, int]:
     """Where the value of `meta` stands: names and lengths of the members before it say so exactly."""
-    at = body.find(b'"meta":')
-    if body.rfind(b'"meta":') != at:  # contained resources have one too
-        at = 1
-        for name, value in members.items():
-            if value is meta:
-                break
-            at += len(_encode(name)) + len(value) + 2
-    at += len(b'"meta":')
+    at = 1
+    for name, value in members.items():
+        at += len(name if name.isascii() else name.encode()) + 3
+        if value is meta:
+            break
+        at += len(value) + 1
     return at, at + len(meta)

@@ -1,0 +1,43 @@
+"""Names of the resource types, as data.
+
+Source: the value sets http://hl7.org/fhir/ValueSet/resource-types of R4 (4.0.1, 148 types) and R4B (4.3.0, 141 types),
+without the abstract Resource and DomainResource.
+"""
+
+from __future__ import annotations
+
+_BOTH = """
+Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
+BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam ChargeItem ChargeItemDefinition
+Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest CompartmentDefinition Composition
+ConceptMap Condition Consent Contract Coverage CoverageEligibilityRequest CoverageEligibilityResponse DetectedIssue
+Device DeviceDefinition DeviceMetric DeviceRequest DeviceUseStatement DiagnosticReport DocumentManifest
+DocumentReference Encounter Endpoint EnrollmentRequest EnrollmentResponse EpisodeOfCare EventDefinition Evidence
+EvidenceVariable ExampleScenario ExplanationOfBenefit FamilyMemberHistory Flag Goal GraphDefinition Group
+GuidanceResponse HealthcareService ImagingStudy Immunization ImmunizationEvaluation ImmunizationRecommendation
+ImplementationGuide InsurancePlan Invoice Library Linkage List Location Measure MeasureReport Media Medication
+MedicationAdministration MedicationDispense MedicationKnowledge MedicationRequest MedicationStatement
+MessageDefinition MessageHeader MolecularSequence NamingSystem NutritionOrder Observation ObservationDefinition
+OperationDefinition OperationOutcome Organization OrganizationAffiliation Parameters Patient PaymentNotice
+PaymentReconciliation Person PlanDefinition Practitioner PractitionerRole Procedure Provenance Questionnaire
+QuestionnaireResponse RelatedPerson RequestGroup ResearchDefinition ResearchElementDefinition ResearchStudy
+ResearchSubject RiskAssessment Schedule SearchParameter ServiceRequest Slot Specimen SpecimenDefinition
+StructureDefinition StructureMap Subscription Substance SupplyDelivery SupplyRequest Task TerminologyCapabilities
+TestReport TestScript ValueSet VerificationResult VisionPrescription
+"""
+_ONLY_R4 = """
+CatalogEntry EffectEvidenceSynthesis MedicinalProduct MedicinalProductAuthorization
+MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction
+MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical
+MedicinalProductUndesirableEffect RiskEvidenceSynthesis SubstanceNucleicAcid SubstancePolymer SubstanceProtein
+SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification
+"""
+_ONLY_R4B = """
+AdministrableProductDefinition Citation ClinicalUseDefinition EvidenceReport Ingredient
+ManufacturedItemDefinition MedicinalProductDefinition NutritionProduct PackagedProductDefinition
+RegulatedAuthorization SubscriptionStatus SubscriptionTopic SubstanceDefinition
+"""
+
+R4 = frozenset((_BOTH + _ONLY_R4).split())
+R4B = frozenset((_BOTH + _ONLY_R4B).split())
+RESOURCE_TYPES = R4 | R4B
