@@ -1,6 +1,7 @@
 """Named moments at which a test may break the process. In production `reach` costs one comparison.
 
-`fhirferry.testing.faults` arms them; processes under test arm themselves from FHIRFERRY_FAULT (see there).
+`fhirferry.testing.faults` arms them in the process of a test; `python -m fhirferry.testing.faulty …` is the command
+line with a fault armed, in its pool's processes too. Nothing in production reads a variable that could arm one.
 """
 
 from __future__ import annotations

@@ -141,7 +141,6 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int = 0
     partitions_done: int = 0
     resources: int = 0
-    deletions: int = 0
     bytes: int = 0
     progress: int = 0
     issue_count: int = 0

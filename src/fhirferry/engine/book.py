@@ -1,0 +1,107 @@
+"""The record of an acquired job in the hands of its one writer: every change goes through here, under the version tag.
+
+The picture in memory (numbers per type, counters) mirrors the ledger and is rebuilt from it by whoever resumes (S25).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from fhirferry.engine.publishing import final_name
+from fhirferry.engine.unit import UnitResult
+from fhirferry.faultpoints import reach
+from fhirferry.jobs.protocol import JobStore
+from fhirferry.model.job import FIRST_ISSUES, ExportJobRecord
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Kind, Partition
+
+
+class Book:
+    """record: as last saved. on_save is told of every saved record."""
+
+    def __init__(
+        self, jobs: JobStore, record: ExportJobRecord, version: int, on_save: Callable[[ExportJobRecord], None]
+    ) -> None:
+        self.record = record
+        self._jobs = jobs
+        self._version = version
+        self._on_save = on_save
+        self._sequences: dict[tuple[Kind, str], int] = {}
+
+    def resume(self) -> tuple[list[Partition], list[OutputFile]]:
+        """What earlier runs committed: partitions and files."""
+        files = list(self._jobs.files(self.record.id))
+        for file in files:
+            key = (file.kind, file.type)
+            self._sequences[key] = max(file.sequence, self._sequences.get(key, 0))
+        return list(self._jobs.partitions(self.record.id)), files
+
+    def files(self) -> list[OutputFile]:
+        """All that is committed."""
+        return list(self._jobs.files(self.record.id))
+
+    def save(
+        self, record: ExportJobRecord, partitions: Iterable[Partition] = (), files: Iterable[OutputFile] = ()
+    ) -> None:
+        """One ledger transaction; JobConflict when somebody else changed the job (S59)."""
+        self.record = self._jobs.commit(record, self._version, partitions=partitions, files=files)
+        self._version = self.record.version
+        self._on_save(self.record)
+
+    def commit(
+        self,
+        result: UnitResult,
+        partition: Partition,
+        *,
+        planned: dict[int, Partition],
+        all_planned: bool,
+        last: bool,
+        renames: bool,
+    ) -> list[OutputFile]:
+        """List the files of a unit, move its continuation, count; `last` seals the job in the same transaction (L14).
+
+        planned: partitions that the ledger does not have yet. Returns the files with their final names.
+        """
+        record = self.record
+        files, sequences = self._number(result.files, renames)
+        rows = {**planned, partition.number: partition}
+        output = [f for f in files if f.kind is Kind.OUTPUT]
+        carried = record.bytes + sum(f.raw_bytes for f in output)
+        changed = msgspec.structs.replace(
+            record,
+            progressed=True,
+            consecutive_failures=0,
+            planned=all_planned,
+            sealed=last,
+            partitions=max(record.partitions, 1 + max(rows)),
+            partitions_done=record.partitions_done + partition.done,
+            resources=record.resources + sum(f.count for f in output),
+            bytes=carried,
+            progress=max(record.progress, _percent(carried, sum(t.bytes for t in record.totals.values()))),
+            issue_count=record.issue_count + result.issue_count,
+            issues=(*record.issues, *result.issues)[:FIRST_ISSUES],
+        )
+        reach("commit-before")
+        self.save(changed, rows.values(), files)
+        reach("commit-after")
+        self._sequences = sequences
+        return files
+
+    def _number(
+        self, files: Iterable[OutputFile], renames: bool
+    ) -> tuple[list[OutputFile], dict[tuple[Kind, str], int]]:
+        sequences = dict(self._sequences)
+        numbered = []
+        for file in files:
+            key = (file.kind, file.type)
+            sequence = sequences[key] = sequences.get(key, 0) + 1
+            name = final_name(file, sequence, self.record.settings.compression) if renames else file.part
+            numbered.append(msgspec.structs.replace(file, sequence=sequence, name=name))
+        return numbered, sequences
+
+
+def _percent(done: int, total: int) -> int:
+    """At most 99: the hundredth is COMPLETED itself (L13)."""
+    return min(99, done * 100 // total) if total else 0

@@ -1,0 +1,165 @@
+"""The loop between planning and sealing: hand out partitions, take results in, commit each as it arrives (S28)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fhirferry.destinations.protocol import Destination
+from fhirferry.engine.book import Book
+from fhirferry.engine.executors import UnitPool
+from fhirferry.engine.plan import Planner
+from fhirferry.engine.publishing import publish
+from fhirferry.engine.unit import UnitOrder, UnitResult
+from fhirferry.model.errors import FerryError, JobConflict, PermanentError, RequestError, TransientError
+from fhirferry.model.job import backoff
+from fhirferry.model.partition import Partition
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+LOOK = 0.2
+"""Seconds between looks at the stop flags while units run elsewhere."""
+
+
+class Carrier:
+    """Carries what the planner hands out.
+
+    make_order: from a partition to what its unit needs. stopping: the task shall leave; units end at their next page.
+    lost: the job is not ours any more; nothing may be committed. pause(seconds): sleeps, or wakes when told to stop.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        pool: UnitPool,
+        planner: Planner,
+        destination: Destination,
+        *,
+        make_order: Callable[[Partition], UnitOrder],
+        stopping: Callable[[], bool],
+        lost: Callable[[], bool],
+        pause: Callable[[float], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._book = book
+        self._pool = pool
+        self._planner = planner
+        self._destination = destination
+        self._make_order = make_order
+        self._stopping = stopping
+        self._lost = lost
+        self._pause = pause
+        self._log = log
+        self._at_work: dict[Future[UnitResult], Partition] = {}
+        self._trouble: Exception | None = None
+
+    def carry(self) -> None:
+        """Until nothing is left, somebody wants the task to stop, or trouble that the units' own retries cannot mend.
+
+        Results that are in are committed before trouble is raised. When the job is sealed, all is committed. Raises
+        JobConflict when the job is somebody else's; then the files of our own uncommitted runs are removed.
+        """
+        try:
+            self._loop()
+            if self._trouble is not None:
+                raise self._trouble
+            if not self._stopping() and not self._book.record.sealed:
+                # A request that matches nothing has no last unit to seal with.
+                self._book.save(msgspec.structs.replace(self._book.record, planned=True, sealed=True))
+        except JobConflict:
+            self._abandon()
+            raise
+
+    def _loop(self) -> None:
+        from concurrent.futures import FIRST_COMPLETED, wait
+
+        while True:
+            while self._trouble is None and not self._stopping() and len(self._at_work) < self._pool.room:
+                partition = self._planner.next()
+                if partition is None:
+                    break
+                self._submit(partition)
+            if not self._at_work:
+                return
+            if self._stopping() or self._trouble is not None:
+                self._pool.stop_units()
+            finished, _ = wait(self._at_work, timeout=LOOK, return_when=FIRST_COMPLETED)
+            for future in finished:
+                self._take(future)
+
+    def _submit(self, partition: Partition) -> None:
+        from concurrent.futures import BrokenExecutor
+
+        order = self._make_order(partition)
+        try:
+            future = self._pool.submit(order)
+        except BrokenExecutor:  # it broke since the last look; those at work will say so themselves
+            self._pool.renew()
+            future = self._pool.submit(order)
+        self._at_work[future] = partition
+
+    def _take(self, future: Future[UnitResult]) -> None:
+        from concurrent.futures import BrokenExecutor, CancelledError
+
+        if self._lost():
+            raise JobConflict("the job is not held by this worker any more")
+        partition = self._at_work[future]
+        try:
+            result = future.result()
+        except (BrokenExecutor, CancelledError):
+            del self._at_work[future]  # the next submit finds the pool broken, and renews it
+            self._retry(partition, TransientError("A process that ran units of work died."))
+        except Exception as error:
+            del self._at_work[future]
+            self._retry(partition, error)
+        else:
+            self._commit(partition, result)
+            del self._at_work[future]  # only now: a conflict must find the result, to remove its files
+
+    def _commit(self, partition: Partition, result: UnitResult) -> None:
+        done = result.continuation is None
+        after = msgspec.structs.replace(partition, continuation=result.continuation, done=done, attempt=0)
+        planner = self._planner
+        last = done and len(self._at_work) == 1 and planner.idle
+        files = self._book.commit(
+            result,
+            after,
+            planned=planner.unsaved,
+            all_planned=planner.exhausted,
+            last=last,
+            renames=self._destination.renames,
+        )
+        planner.unsaved.clear()
+        if not done:
+            planner.put_back(after)
+        publish(self._destination, files)
+
+    def _retry(self, partition: Partition, error: Exception) -> None:
+        """Put a failed partition back until its attempts are used up, or at once give up on what cannot pass."""
+        tried = msgspec.structs.replace(partition, attempt=partition.attempt + 1)
+        final = isinstance(error, (PermanentError, RequestError))
+        if final or tried.attempt >= self._book.record.settings.unit_attempts:
+            self._trouble = self._trouble or error
+            return
+        self._planner.put_back(tried)
+        if self._trouble is None:
+            wanted = error.retry_after if isinstance(error, TransientError) else None
+            reason = error.message if isinstance(error, FerryError) else type(error).__name__
+            self._log(f"partition {partition.number} is tried again: {reason}")
+            self._pause(max(backoff(tried.attempt, 0.5) / 4, wanted or 0.0))
+
+    def _abandon(self) -> None:
+        """Remove what our uncommitted runs wrote; a listed file is never touched."""
+        from concurrent.futures import wait
+
+        self._pool.stop_units()
+        finished, _ = wait(self._at_work, timeout=30)
+        written = {f.part for future in finished if future.exception() is None for f in future.result().files}
+        try:
+            listed = {f.part for f in self._book.files()}
+            self._destination.delete(sorted(written - listed))
+        except FerryError:
+            return  # the next holder's clean-up sweeps them

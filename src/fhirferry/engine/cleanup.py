@@ -1,0 +1,71 @@
+"""Clean-up: work like any other, taken from the ledger, every step idempotent.
+
+Nothing at a destination is deleted before the job's terminal status is committed. A job that was cut off may still have
+a unit running somewhere, so it is swept at once and once more when every such unit must have ended.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from fhirferry.destinations.protocol import Destination
+from fhirferry.engine.connections import Connections
+from fhirferry.engine.context import working_for
+from fhirferry.engine.publishing import published_names
+from fhirferry.faultpoints import reach
+from fhirferry.jobs.protocol import JobStore
+from fhirferry.model.errors import FerryError, PermanentError, RequestError
+from fhirferry.model.instant import SECOND, Instant
+from fhirferry.model.job import ExportJobRecord, JobStatus
+
+LEASE = 120.0
+"""Seconds that a clean-up may take before another worker does it again."""
+
+GRACE = 10.0
+"""Seconds, beyond its heartbeat and commit cadence, after which a cut-off unit must have ended."""
+
+
+def clean(record: ExportJobRecord, jobs: JobStore, connections: Connections) -> None:
+    """One pass over a terminal job: sweep orphans, remove what is not to stay, release the snapshot.
+
+    A destination or source that is gone for good ends the clean-up; one that is away for the moment is tried again
+    after the lease.
+    """
+    with working_for(record.id):
+        try:
+            with closing(connections.open_destination(record.destination_uri)) as destination:
+                _sweep(record, jobs, destination)
+            reach("cleanup-swept")
+            if record.status is not JobStatus.FAILED or record.deleted:  # a failed job may be retried at the same T
+                with closing(connections.open_source(record.source_uri, False)) as source:
+                    source.release(record.id)
+            reach("cleanup-released")
+        except (PermanentError, RequestError):
+            pass  # nothing is left there that we could reach
+        except FerryError:
+            return
+        jobs.cleaned(record.id, again_at=_again_at(record))
+
+
+def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) -> None:
+    files = jobs.files(record.id)
+    if record.deleted and record.keep_files:
+        destination.sweep(record.id, frozenset())
+        destination.forget(record.id)
+    elif record.deleted or record.status is JobStatus.CANCELED:
+        destination.delete(published_names(files))
+        destination.sweep(record.id, frozenset())
+        destination.forget(record.id)
+    elif record.status is JobStatus.FAILED:
+        destination.sweep(record.id, frozenset(f.part for f in files))
+    else:
+        destination.sweep(record.id, frozenset())
+
+
+def _again_at(record: ExportJobRecord) -> Instant | None:
+    """The second pass, for jobs that may have been cut off: cancelled, or acquired more than once."""
+    was_cut_off = record.epoch > 1 or (record.epoch and record.status is JobStatus.CANCELED)
+    if record.cleanups > 0 or not was_cut_off or record.end_time is None:
+        return None
+    longest = record.settings.heartbeat_timeout + record.settings.seconds_per_commit + GRACE
+    return record.end_time + int(longest * SECOND)

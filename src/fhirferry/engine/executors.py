@@ -1,0 +1,150 @@
+"""Where units of work run. `concurrent.futures` is the contract: an order goes out, a future comes back.
+
+`inline` runs a unit at once, in the caller's thread: nothing to start, right for small jobs and for two cores (the
+writer's thread already overlaps reading and writing). `processes:N` keeps N processes, started by spawn (a fork would
+copy locks and database connections). A pool whose process was killed is broken as a whole; `renew` makes a new one and
+the task hands out again what is not committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fhirferry.engine.unit import UnitOrder, UnitResult, run_unit
+from fhirferry.model.errors import RequestError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
+
+
+class UnitPool(Protocol):
+    """room: how many units it runs at once."""
+
+    room: int
+
+    def submit(self, order: UnitOrder) -> Future[UnitResult]:
+        """Start a unit. BrokenExecutor (here or from the future): the pool died; `renew` it."""
+        ...
+
+    def stop_units(self) -> None:
+        """Ask running units to end at their next commit point. Final for this pool, until it is renewed."""
+        ...
+
+    def renew(self) -> None:
+        """End what is left of the old pool and start afresh."""
+        ...
+
+    def close(self) -> None:
+        """End the pool; units that still run are ended wherever they are. Idempotent."""
+        ...
+
+
+def make_pool(spec: str, stopping: Callable[[], bool]) -> UnitPool:
+    """A pool for `inline` or `processes:N`; else RequestError. `stopping` reaches inline units directly."""
+    processes = parse_executor(spec)
+    return ProcessPool(processes) if processes else InlinePool(stopping)
+
+
+def parse_executor(spec: str) -> int:
+    """The N of `processes:N`, 0 for `inline`; RequestError for anything else."""
+    kind, _, number = spec.partition(":")
+    if spec == "inline":
+        return 0
+    if kind == "processes" and number.isdecimal() and int(number) > 0:
+        return int(number)
+    raise RequestError(f"executor {spec!r} is not offered; choose 'inline' or 'processes:N', N at least 1")
+
+
+class InlinePool:
+    """Runs each unit to its end inside `submit`."""
+
+    room = 1
+
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        self._stopping = stopping
+
+    def submit(self, order: UnitOrder) -> Future[UnitResult]:
+        from concurrent.futures import Future  # here, because importing it is a tenth of a small export's time
+
+        future: Future[UnitResult] = Future()
+        try:
+            future.set_result(run_unit(order, self._stopping))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def stop_units(self) -> None:
+        """Nothing to do: `stopping` is asked at every page."""
+
+    def renew(self) -> None:
+        """Nothing to do: there is no process that could die."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class ProcessPool:
+    """N processes of this machine. A process ends itself when its parent is gone, wherever it is in its work."""
+
+    def __init__(self, room: int) -> None:
+        import multiprocessing
+
+        self.room = room
+        self._context = multiprocessing.get_context("spawn")
+        self._stop = self._context.Event()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, order: UnitOrder) -> Future[UnitResult]:
+        if self._pool is None:
+            from concurrent.futures import ProcessPoolExecutor
+
+            self._pool = ProcessPoolExecutor(
+                self.room, mp_context=self._context, initializer=_start_child, initargs=(self._stop,)
+            )
+        return self._pool.submit(_run_in_child, order)
+
+    def stop_units(self) -> None:
+        self._stop.set()
+
+    def renew(self) -> None:
+        self.close()
+        self._stop.clear()
+
+    def close(self) -> None:
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        for process in list((pool._processes or {}).values()):  # the executor has no public way to end its children
+            process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_stop_in_child: Any = None
+
+
+def _start_child(stop: Any) -> None:
+    """A child leaves Ctrl-C to its parent, and does not outlive it."""
+    import multiprocessing
+    import os
+    import signal
+    import threading
+    from multiprocessing.connection import wait
+
+    global _stop_in_child
+    _stop_in_child = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("a pool's child has no parent process")
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, name="follow-parent", daemon=True).start()
+
+
+def _run_in_child(order: UnitOrder) -> UnitResult:
+    return run_unit(order, _stop_in_child.is_set)

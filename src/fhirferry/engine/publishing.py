@@ -1,0 +1,49 @@
+"""From committed parts to what the client sees: final names, SHA256SUMS, manifest.json.
+
+All of it follows from the ledger alone and may be repeated: whoever takes a job over publishes what its predecessor
+had committed, and writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fhirferry.bulkdata.manifest import MANIFEST, SUMS, manifest, sha256sums
+from fhirferry.destinations.protocol import Destination
+from fhirferry.faultpoints import reach
+from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Kind
+
+_FOLDER = {Kind.OUTPUT: "", Kind.DELETED: "deleted/", Kind.ERROR: "error/"}
+
+
+def final_name(file: OutputFile, sequence: int, compression: str) -> str:
+    """`Patient-1.ndjson`; deletions and issues lie in folders of their own, so that `*.ndjson` are resources only."""
+    suffix = ".ndjson.gz" if compression == "gzip" else ".ndjson"
+    return f"{_FOLDER[file.kind]}{file.type}-{sequence}{suffix}"
+
+
+def publish(destination: Destination, files: Iterable[OutputFile]) -> None:
+    """Give committed files their final names (idempotent)."""
+    if not destination.renames:
+        return
+    for file in files:
+        destination.publish(file.part, file.name)
+        reach("published")
+
+
+def finish(destination: Destination, record: ExportJobRecord, files: Sequence[OutputFile]) -> None:
+    """Write the checksums and, last of all, the manifest of a sealed job."""
+    destination.sync()
+    content = manifest(record, files)
+    destination.put(SUMS, sha256sums(files, content))
+    reach("sums-written")
+    destination.put(MANIFEST, content)
+    reach("manifest-written")
+    destination.sync()
+
+
+def published_names(files: Iterable[OutputFile]) -> list[str]:
+    """Everything that a job leaves at its destination, in the order in which it should go: the manifest first."""
+    return [MANIFEST, SUMS, *(f.name for f in files)]

@@ -1,0 +1,168 @@
+"""ExportTask: carries one acquired job to its end, and is the only writer of its record meanwhile (S1, S2).
+
+    snapshot T ── plan ── units of work ── commit ── publish ── … ── seal ── manifest ── COMPLETED
+
+It commits each result as it arrives: files, continuation, counters and version tag in one ledger transaction. A
+version conflict means that somebody else has the job, or that it was cancelled: then it writes no record any more and
+removes the files of its own uncommitted runs. Every other way out saves an outcome (L19).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+import msgspec
+
+from fhirferry.engine.book import Book
+from fhirferry.engine.carry import Carrier
+from fhirferry.engine.connections import Connections
+from fhirferry.engine.context import working_for
+from fhirferry.engine.executors import UnitPool, make_pool
+from fhirferry.engine.heartbeat import Heartbeat
+from fhirferry.engine.outcome import Interrupted, outcome
+from fhirferry.engine.plan import Planner
+from fhirferry.engine.publishing import finish, publish
+from fhirferry.engine.unit import UnitOrder
+from fhirferry.faultpoints import reach
+from fhirferry.jobs.protocol import JobStore
+from fhirferry.model import job as steps
+from fhirferry.model.errors import JobConflict, JobNotFound, RequestError, TransientError
+from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.partition import Partition
+
+
+class ExportTask:
+    """One run of one acquired job.
+
+    record, version: as acquired; refused when missing (S40). stop: set by whoever wants the job given back.
+    log: gets one-line messages for the operator, without resource content. on_save: told of every saved record.
+    jitter: a number in [0, 1), for the back-off.
+    """
+
+    def __init__(
+        self,
+        record: ExportJobRecord,
+        version: int,
+        *,
+        jobs: JobStore,
+        connections: Connections,
+        executor: str = "inline",
+        stop: threading.Event | None = None,
+        log: Callable[[str], None] = lambda _: None,
+        on_save: Callable[[ExportJobRecord], None] = lambda _: None,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
+        if record is None or not version:
+            raise RequestError("an export task needs an acquired record and its version tag")
+        self._book = Book(jobs, record, version, on_save)
+        self._jobs = jobs
+        self._connections = connections
+        self._executor = executor
+        self._leave = stop or threading.Event()
+        self._lost = threading.Event()
+        self._log = log
+        self._jitter = jitter or _jitter
+
+    def run(self) -> ExportJobRecord:
+        """Work until the job has an outcome; returns the record as this task last saved it.
+
+        Never raises for what goes wrong with the job: that is in the record's status and failure.
+        """
+        with working_for(self._book.record.id):
+            try:
+                pool = make_pool(self._executor, self._stopping)
+                heartbeat = Heartbeat(self._jobs, self._book.record, on_stop=self._lost.set, renew_pin=self._renew_pin)
+                with heartbeat, closing(pool):
+                    self._export(pool)
+                    self._book.save(steps.complete(self._book.record, self._jobs.now()))
+                    reach("completed")
+            except Exception as error:
+                self._end_badly(error)
+            return self._book.record
+
+    def _export(self, pool: UnitPool) -> None:
+        book = self._book
+        with (
+            closing(self._connections.open_source(book.record.source_uri, False)) as source,
+            closing(self._connections.open_destination(book.record.destination_uri)) as destination,
+        ):
+            destination.prepare(book.record.id)
+            reach("destination-prepared")
+            partitions, files = book.resume()
+            moment = book.record.transaction_time
+            if moment is None:
+                moment = source.snapshot(book.record.id)
+                reach("snapshot-pinned")
+                totals = dict(source.totals(book.record.request, moment))
+                book.save(msgspec.structs.replace(book.record, transaction_time=moment, totals=totals))
+                reach("snapshot-saved")
+            else:
+                source.renew(book.record.id, moment)
+                publish(destination, files)  # a predecessor may have died between commit and rename
+            if not book.record.sealed:
+                Carrier(
+                    book,
+                    pool,
+                    Planner(source, book.record, moment, partitions),
+                    destination,
+                    make_order=lambda partition: self._order(partition, pool.room),
+                    stopping=self._stopping,
+                    lost=self._lost.is_set,
+                    pause=self._pause,
+                    log=self._log,
+                ).carry()
+                if not book.record.sealed:
+                    raise Interrupted
+            reach("sealed")
+            finish(destination, book.record, book.files())
+
+    def _order(self, partition: Partition, room: int) -> UnitOrder:
+        record = self._book.record
+        rate = record.settings.limit_rate
+        return UnitOrder(
+            connections=self._connections,
+            source_uri=record.source_uri,
+            destination_uri=record.destination_uri,
+            settings=record.settings,
+            partition=partition,
+            rate=None if rate is None else rate / room,  # the units at work share the job's rate
+        )
+
+    def _end_badly(self, error: Exception) -> None:
+        record = self._book.record
+        if self._lost.is_set() or isinstance(error, (JobConflict, JobNotFound)):
+            self._log("stopped: the job was cancelled, or another worker has it")
+            return
+        after = outcome(record, error, self._jobs.now(), self._jitter)
+        for attempt in range(1, 6):
+            try:
+                self._book.save(after)
+            except JobConflict:
+                self._log("stopped: the job was cancelled, or another worker has it")
+            except TransientError as busy:  # the ledger itself: without it there is no outcome to save (L19)
+                self._log(f"the outcome could not be saved yet: {busy.message}")
+                threading.Event().wait(steps.backoff(attempt, 0.5))
+                continue
+            break
+        if after.failure is not None and not isinstance(error, Interrupted):
+            self._log(f"{after.status}: {after.failure.reason} {after.failure.details}".rstrip())
+
+    def _stopping(self) -> bool:
+        return self._leave.is_set() or self._lost.is_set()
+
+    def _pause(self, seconds: float) -> None:
+        self._leave.wait(seconds)
+
+    def _renew_pin(self) -> None:
+        record = self._book.record
+        if record.transaction_time is not None:
+            with closing(self._connections.open_source(record.source_uri, False)) as source:
+                source.renew(record.id, record.transaction_time)
+
+
+def _jitter() -> float:
+    import random  # here: only a failure needs it
+
+    return random.random()  # noqa: S311 - spreads retries, guards nothing

@@ -1,0 +1,141 @@
+"""A unit of work: one partition from a continuation to its next commit point, which is the closing of its files.
+
+Stateless and repeatable. It reads pages, writes files that are whole or not there, and returns what it did; it changes
+nothing else, so it may run anywhere, twice, or be lost, without harm: every run draws a token of its own for its names
+(L15), and what nobody commits is swept.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import msgspec
+
+from fhirferry.bulkdata.outcome import operation_outcome
+from fhirferry.engine.connections import Connections
+from fhirferry.engine.writer import NdjsonWriter
+from fhirferry.faultpoints import reach
+from fhirferry.model.job import FIRST_ISSUES, JobSettings
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Issue, Kind, Partition
+
+
+class UnitOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a unit needs to run in any process. rate: bytes per second for this unit, None = no limit."""
+
+    connections: Connections
+    source_uri: str
+    destination_uri: str
+    settings: JobSettings
+    partition: Partition
+    rate: float | None = None
+
+
+class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one unit did. continuation None = the partition's end. issues: the first few; all are in the error file."""
+
+    partition: int
+    continuation: str | None
+    files: tuple[OutputFile, ...]
+    issue_count: int
+    issues: tuple[Issue, ...]
+
+
+class _Cadence:
+    """When a commit is due besides a full file (S5, S22, S52): after so many pages, or so many seconds."""
+
+    def __init__(self, settings: JobSettings, rate: float | None) -> None:
+        self._pages_left = settings.pages_per_commit
+        self._start = time.monotonic()
+        self._seconds = settings.seconds_per_commit
+        self._rate = rate
+        self._carried = 0
+
+    def due(self) -> bool:
+        if self._pages_left is not None:
+            self._pages_left -= 1
+            if self._pages_left == 0:
+                return True
+        return time.monotonic() - self._start >= self._seconds
+
+    def throttle(self, size: int, stopping: Callable[[], bool]) -> None:
+        """Sleep until `size` more bytes are within the rate; wakes up to see whether the unit is told to stop."""
+        if self._rate is None:
+            return
+        self._carried += size
+        until = self._start + self._carried / self._rate
+        while (wait := until - time.monotonic()) > 0 and not stopping():
+            time.sleep(min(wait, 0.2))
+
+
+def run_unit(order: UnitOrder, stopping: Callable[[], bool]) -> UnitResult:
+    """Carry the partition to its next commit point; `stopping` makes the next page's end one.
+
+    Raises the source's and the destination's errors; then none of its files is left.
+    """
+    reach("unit-started")
+    with (
+        closing(order.connections.open_source(order.source_uri, order.settings.check)) as source,
+        closing(order.connections.open_destination(order.destination_uri)) as destination,
+    ):
+        settings, partition = order.settings, order.partition
+        token = os.urandom(8).hex()
+
+        def new_file(kind: Kind, resource_type: str) -> NdjsonWriter:
+            stem = f"{kind}-{resource_type}-{partition.number}-{token}"
+            return NdjsonWriter(
+                destination,
+                destination.part_name(partition.job_id, stem),
+                kind=kind,
+                type=resource_type,
+                compression=settings.compression,
+            )
+
+        kind = partition.plan.kind
+        type_of_lines = partition.plan.resource_type if kind is Kind.OUTPUT else "Bundle"
+        cadence = _Cadence(settings, order.rate)
+        continuation = partition.continuation
+        data: NdjsonWriter | None = None
+        errors: NdjsonWriter | None = None
+        issue_count, first_issues = 0, list[Issue]()
+        try:
+            while True:
+                room = settings.max_file_size - (data.raw_bytes if data else 0)
+                page = source.read(
+                    partition.plan.bounds, continuation, settings.page_resources, min(settings.page_bytes, room)
+                )
+                reach("page-read")
+                if data is not None and len(page.body) > room:
+                    break  # a resource larger than what is left: it opens the next file, in the next unit (S20)
+                continuation = page.continuation
+                if page.body:
+                    data = data or new_file(kind, type_of_lines)
+                    data.write(page.body, page.count)
+                    reach("page-written")
+                if page.issues:
+                    errors = errors or new_file(Kind.ERROR, "OperationOutcome")
+                    errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
+                    issue_count += len(page.issues)
+                    first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
+                if continuation is None or cadence.due() or stopping():
+                    break
+                if data is not None and data.raw_bytes >= settings.max_file_size:
+                    break
+                cadence.throttle(len(page.body), stopping)
+            files = tuple(w.close(partition.number) for w in (data, errors) if w is not None)
+        except BaseException:
+            for writer in (data, errors):
+                if writer is not None:
+                    writer.abort()
+            raise
+    reach("unit-finished")
+    return UnitResult(
+        partition=partition.number,
+        continuation=continuation,
+        files=files,
+        issue_count=issue_count,
+        issues=tuple(first_issues),
+    )

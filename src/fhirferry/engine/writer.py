@@ -1,0 +1,120 @@
+"""The byte path's last stretch: pages in, one durable file out.
+
+A thread of its own hashes, compresses and writes while the caller reads the next page: SQLite, SHA-256, deflate and
+write(2) all release the interpreter lock, so reading and writing overlap on two cores. At most `AHEAD` pages wait
+between the two, so memory is bounded by pages, not by the difference in speed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from queue import SimpleQueue
+from typing import Protocol
+
+from fhirferry.destinations.protocol import Destination, FileWriter
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Kind
+
+AHEAD = 2
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class NdjsonWriter:
+    """One output file of one run (S19: made by its first page, so no empty file is ever written).
+
+    name: the part name, which holds the run's token. count, raw_bytes: what was handed in so far.
+    """
+
+    def __init__(self, destination: Destination, name: str, *, kind: Kind, type: str, compression: str) -> None:  # noqa: A002
+        self.name = name
+        self.kind = kind
+        self.type = type
+        self.count = 0
+        self.raw_bytes = 0
+        self._bytes = 0
+        self._hash = hashlib.sha256()
+        self._compressor = _gzip() if compression == "gzip" else None
+        self._file: FileWriter = destination.create(name)
+        self._pages: SimpleQueue[bytes | None] = SimpleQueue()
+        self._room = threading.Semaphore(AHEAD)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._carry, name=f"writer {name}", daemon=True)
+        self._thread.start()
+
+    def write(self, body: bytes, count: int) -> None:
+        """Hand over a page: NDJSON of `count` lines, each ended by a newline. Waits while `AHEAD` pages are unwritten.
+
+        Raises what writing an earlier page raised.
+        """
+        self._room.acquire()
+        if self._error is not None:
+            raise self._error
+        self._pages.put(body)
+        self.count += count
+        self.raw_bytes += len(body)
+
+    def close(self, partition: int) -> OutputFile:
+        """Write what waits, make the file durable, and tell what it holds. On an error nothing is left behind."""
+        self._end()
+        try:
+            if self._error is not None:
+                raise self._error
+            if self._compressor is not None:
+                self._store(self._compressor.flush())
+            self._file.commit()
+        except BaseException:
+            self._file.abort()
+            raise
+        return OutputFile(
+            kind=self.kind,
+            type=self.type,
+            part=self.name,
+            count=self.count,
+            bytes=self._bytes,
+            raw_bytes=self.raw_bytes,
+            sha256=self._hash.hexdigest(),
+            partition=partition,
+        )
+
+    def abort(self) -> None:
+        """Leave nothing behind. Never raises."""
+        self._end()
+        self._file.abort()
+
+    def _end(self) -> None:
+        if self._thread.is_alive():
+            self._pages.put(None)
+            self._thread.join()
+
+    def _carry(self) -> None:
+        while (body := self._pages.get()) is not None:
+            if self._error is None:
+                try:
+                    self._store(body if self._compressor is None else self._compressor.compress(body))
+                except BaseException as error:
+                    self._error = error
+            del body  # do not hold a page while waiting for the next
+            self._room.release()
+
+    def _store(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._file.write(data)
+        self._bytes += len(data)
+
+
+def _gzip() -> _Compressor:
+    """Level 1: storage and network are the goal, not the last percent; isal does it at the speed of the disk."""
+    try:
+        from isal import isal_zlib  # only a compressed export needs it
+
+        compressor: _Compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
+    except ImportError:
+        import zlib
+
+        compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return compressor

@@ -1,0 +1,326 @@
+"""The front door for library, command line and API; the only assembler.
+
+Here alone it is written which class serves which URL scheme. A new source or destination is one line in a table.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from fhirferry.clock import system_clock
+from fhirferry.engine.connections import Connections
+from fhirferry.fhir.types import RESOURCE_TYPES
+from fhirferry.model.errors import (
+    DestinationConnectionError,
+    FolderInUse,
+    IllegalStep,
+    RequestError,
+    SourceConnectionError,
+)
+from fhirferry.model.instant import Clock, Instant
+from fhirferry.model.job import ExportJobRecord, JobSettings
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Total
+from fhirferry.model.request import ExportRequest
+
+if TYPE_CHECKING:
+    from fhirferry.destinations.protocol import Destination
+    from fhirferry.engine.verify import Finding, VerifyReport
+    from fhirferry.engine.worker import Worker
+    from fhirferry.jobs.protocol import JobStore
+    from fhirferry.sources.protocol import Source
+
+
+def _sqlite_source(path: str, check: bool) -> Source:
+    from fhirferry.sources.store import StoreSource
+
+    return StoreSource(path, clock=system_clock, check=check)
+
+
+def _folder(path: str) -> Destination:
+    from fhirferry.destinations.folder import FolderDestination
+
+    return FolderDestination(path)
+
+
+def _sqlite_ledger(path: str, clock: Clock) -> JobStore:
+    from fhirferry.jobs.sqlite import SqliteJobStore
+
+    return SqliteJobStore(path, clock=clock)
+
+
+SOURCES: Mapping[str, Callable[[str, bool], Source]] = {"sqlite": _sqlite_source}
+DESTINATIONS: Mapping[str, Callable[[str], Destination]] = {"file": _folder}
+LEDGERS: Mapping[str, Callable[[str, Clock], JobStore]] = {"sqlite": _sqlite_ledger}
+
+
+def open_source(uri: str, check: bool) -> Source:
+    """A source by its URI; RequestError for a scheme that is not offered."""
+    make, path = _choose(SOURCES, uri, "source")
+    return make(path, check)
+
+
+def open_destination(uri: str) -> Destination:
+    """A destination by its URI; RequestError for a scheme that is not offered (S15, S74)."""
+    make, path = _choose(DESTINATIONS, uri, "destination")
+    return make(path)
+
+
+T = TypeVar("T")
+
+
+def _choose(table: Mapping[str, T], uri: str, what: str) -> tuple[T, str]:
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme not in table:
+        raise RequestError(f"{what} {uri!r} is not offered; its URL must begin with one of: {', '.join(table)}://")
+    return table[scheme], rest
+
+
+CONNECTIONS = Connections(open_source, open_destination)
+
+
+class DryRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export would do. free_bytes: room at the destination, None where unknown. problem: why it is refused."""
+
+    totals: dict[str, Total]
+    free_bytes: int | None
+    problem: str | None
+
+    @property
+    def resources(self) -> int:
+        return sum(t.resources for t in self.totals.values())
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.bytes for t in self.totals.values())
+
+
+class Exporter:
+    """Starts, finds and works export jobs of one ledger.
+
+        exporter = Exporter(ledger="sqlite:///srv/ledger.db")
+        job = exporter.start(ExportRequest(types=("Patient",)), source="sqlite:///srv/store.db",
+                             destination="file:///srv/out")
+        exporter.worker().run_job(job.id)
+        print(job.status().status, job.manifest())
+
+    ledger: URL, or a JobStore of your own. connections: how to open what a record names. executor: `inline` or
+    `processes:N`. poll: seconds between looks at the ledger.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: str | JobStore,
+        clock: Clock = system_clock,
+        connections: Connections = CONNECTIONS,
+        executor: str = "inline",
+        poll: float = 1.0,
+    ) -> None:
+        if isinstance(ledger, str):
+            make, path = _choose(LEDGERS, ledger, "ledger")
+            self._jobs: JobStore = make(path, clock)
+        else:
+            self._jobs = ledger
+        self._connections = connections
+        self._executor = executor
+        self._poll = poll
+
+    def start(
+        self,
+        request: ExportRequest,
+        *,
+        source: str,
+        destination: str,
+        settings: JobSettings | None = None,
+        requestor: str = "",
+    ) -> ExportJob:
+        """Kick off: check what can be checked now, make the durable QUEUED record, return at once (S81: always a new
+        job). RequestError (FolderInUse, unknown type, no such source or destination); nothing is made then.
+        """
+        try:
+            totals = self._totals(request, source)
+            self._check_types(request, totals)
+            with closing(self._connections.open_destination(destination)) as target:
+                target.check()
+        except (SourceConnectionError, DestinationConnectionError) as error:
+            raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+        from fhirferry.faultpoints import reach
+
+        record = self._jobs.create(
+            ExportJobRecord(
+                id=_new_id(),
+                request=request,
+                requestor=requestor,
+                hash=request.hash(requestor),
+                source_uri=source,
+                destination_uri=destination,
+                settings=settings or JobSettings(),
+                queued_time=self._jobs.now(),
+            )
+        )
+        reach("job-created")
+        return ExportJob(record.id, self._jobs, self._poll)
+
+    def find(self, request: ExportRequest, *, source: str, destination: str, requestor: str = "") -> ExportJob | None:
+        """The newest unfinished job of the equal request, source and destination; None when there is none."""
+        same = [
+            r
+            for r in self._jobs.list(request_hash=request.hash(requestor), unfinished=True)
+            if r.source_uri == source and r.destination_uri == destination
+        ]
+        return ExportJob(same[-1].id, self._jobs, self._poll) if same else None
+
+    def plan(self, request: ExportRequest, *, source: str, destination: str) -> DryRun:
+        """What `start` would export, and whether the destination would take it; writes nothing. RequestError."""
+        try:
+            totals = self._totals(request, source)
+        except SourceConnectionError as error:
+            raise RequestError(error.message, details=error.details) from error
+        self._check_types(request, totals)
+        with closing(self._connections.open_destination(destination)) as target:
+            problem = None
+            try:
+                target.check()
+            except (DestinationConnectionError, FolderInUse) as error:
+                problem = error.message
+            return DryRun(totals=totals, free_bytes=target.free_bytes(), problem=problem)
+
+    def jobs(self, *, unfinished: bool = False) -> Sequence[ExportJobRecord]:
+        """The ledger's records, oldest first."""
+        return self._jobs.list(unfinished=unfinished)
+
+    def job(self, job_id: str) -> ExportJob:
+        """A handle on a job by its id; JobNotFound."""
+        return ExportJob(self._jobs.get(job_id).id, self._jobs, self._poll)
+
+    def worker(
+        self,
+        *,
+        max_jobs: int = 1,
+        stop: threading.Event | None = None,
+        log: Callable[[str], None] = lambda _: None,
+        on_progress: Callable[[ExportJobRecord], None] = lambda _: None,
+    ) -> Worker:
+        """A worker on this ledger; see `engine.worker.Worker`. RequestError for a wrong executor."""
+        from fhirferry.engine.executors import parse_executor
+        from fhirferry.engine.worker import Worker
+        from fhirferry.jobs.holder import make_holder
+
+        parse_executor(self._executor)
+        return Worker(
+            jobs=self._jobs,
+            connections=self._connections,
+            holder=make_holder(),
+            executor=self._executor,
+            max_jobs=max_jobs,
+            poll=self._poll,
+            stop=stop,
+            log=log,
+            on_progress=on_progress,
+        )
+
+    def prune(self, before: Instant) -> Sequence[str]:
+        """Forget terminal jobs that ended before; no file is touched. Their ids."""
+        return self._jobs.prune(before)
+
+    def verify(
+        self,
+        target: str,
+        *,
+        manifest_name: str = "manifest.json",
+        against: str | None = None,
+        on_finding: Callable[[Finding], None] = lambda _: None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> VerifyReport:
+        """Read every file of the export at the destination `target` again; see `engine.verify.verify`."""
+        from contextlib import ExitStack
+
+        from fhirferry.engine.verify import verify
+
+        with ExitStack() as stack:
+            destination = stack.enter_context(closing(self._connections.open_destination(target)))
+            source = stack.enter_context(closing(self._connections.open_source(against, False))) if against else None
+            return verify(
+                destination,
+                manifest_name=manifest_name,
+                against=source,
+                on_finding=on_finding,
+                on_progress=on_progress,
+            )
+
+    def close(self) -> None:
+        """Give back the ledger's connections."""
+        self._jobs.close()
+
+    def _totals(self, request: ExportRequest, source: str) -> dict[str, Total]:
+        with closing(self._connections.open_source(source, False)) as opened:
+            return dict(opened.totals(request, self._jobs.now()))
+
+    @staticmethod
+    def _check_types(request: ExportRequest, totals: Mapping[str, Total]) -> None:
+        unknown = [t for t in request.types or () if t not in RESOURCE_TYPES and t not in totals]
+        if unknown:
+            raise RequestError(f"_type: no such resource type: {', '.join(unknown)} (names are exact, like Patient)")
+
+
+class ExportJob:
+    """A handle on one job: everything that others than its worker may do with it."""
+
+    def __init__(self, job_id: str, jobs: JobStore, poll: float) -> None:
+        self.id = job_id
+        self._jobs = jobs
+        self._poll = poll
+
+    def status(self) -> ExportJobRecord:
+        """The record as it stands. JobNotFound once deleted."""
+        return self._jobs.get(self.id)
+
+    def wait(self, timeout: float | None = None) -> ExportJobRecord:
+        """Until COMPLETED, FAILED or CANCELED, or `timeout` seconds are over; the record as it then stands."""
+        import time
+
+        end = None if timeout is None else time.monotonic() + timeout
+        while not (record := self.status()).finished:
+            left = self._poll if end is None else min(self._poll, end - time.monotonic())
+            if left <= 0:
+                break
+            time.sleep(left)
+        return record
+
+    def cancel(self) -> ExportJobRecord:
+        """CANCELED, whoever works on it; its files are removed by clean-up. IllegalStep when it is finished."""
+        return self._jobs.cancel(self.id)
+
+    def resume(self) -> ExportJobRecord:
+        """Queue a FAILED or RETRIABLE job again; what is committed stays. IllegalStep otherwise."""
+        return self._jobs.resume(self.id)
+
+    def delete(self, *, keep_files: bool = False) -> ExportJobRecord:
+        """Forget the job; clean-up removes its files unless `keep_files`. An unfinished one is cancelled first."""
+        return self._jobs.delete(self.id, keep_files=keep_files)
+
+    def files(self) -> Sequence[OutputFile]:
+        """The files that are committed so far."""
+        return self._jobs.files(self.id)
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of a sealed job, as the client gets it (B64). IllegalStep before."""
+        from fhirferry.bulkdata.manifest import manifest
+
+        record = self.status()
+        if not record.sealed:
+            raise IllegalStep(f"job {self.id} is {record.status}; it has no manifest before its last commit")
+        content: dict[str, Any] = msgspec.json.decode(manifest(record, self.files()))
+        return content
+
+
+def _new_id() -> str:
+    import os
+
+    return os.urandom(6).hex()
