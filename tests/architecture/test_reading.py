@@ -112,7 +112,14 @@ def test_sql_in_python_is_seen_and_prose_is_not(house) -> None:
         "CREATE UNIQUE INDEX i ON t (a)",
         "WITH x AS (SELECT 1) SELECT * FROM x",
     ]
-    harmless = ["BEGIN IMMEDIATE", "COMMIT", "PRAGMA synchronous=FULL", "Create the store first", "select", "update it"]
+    harmless = [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+        "select 1 from sqlite_master",
+        "Create the store first",
+        "select",
+        "update it",
+    ]
     lines = [f"a{n} = {text!r}" for n, text in enumerate(statements + harmless)]
     tree = house({"jobs/sqlite.py": '"""Select the oldest."""\n' + "\n".join([*lines, "b = f'select {x} from t'"])})
     assert [text.split(":")[1] for text in inline_sql(tree)] == ["2", "3", "4", "5", "6", "7", "14"]
