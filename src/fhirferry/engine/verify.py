@@ -1,0 +1,251 @@
+"""`verify`, the data validator (S32): reads a whole export again and says whether it is what its manifest says.
+
+Three passes. Files: each listed one is read once, checked line by line, its keys put aside (spilled, never all in
+memory). Source, when there is one: everything it shows of the same request at the same T, keys and digests put aside
+too. Then the keys come back bucket by bucket, and what is doubled, contradictory, missing, extra or different shows.
+It trusts nothing that it can see for itself, and writes nothing at the destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fhirferry.bulkdata.manifest import MANIFEST, SUMS, Manifest, ManifestItem, read_manifest
+from fhirferry.destinations.protocol import Destination, StoredFile
+from fhirferry.engine.spill import Entry, Spill
+from fhirferry.engine.verify_file import (
+    DELETED,
+    OUTPUT,
+    SOURCE_DELETED,
+    SOURCE_OUTPUT,
+    FileCheck,
+)
+from fhirferry.engine.verify_findings import Finding, FindingKind, Findings, VerifyReport
+from fhirferry.engine.verify_source import read_source
+from fhirferry.model.errors import RequestError
+from fhirferry.model.partition import Kind
+from fhirferry.sources.protocol import Source
+
+_DATA = (".ndjson", ".ndjson.gz", ".ndjson.zst")
+
+Progress = Callable[[str, int, int], None]
+"""Told (pass, done, total): "files" in stored bytes, "source" in resources."""
+
+
+def verify(
+    destination: Destination,
+    *,
+    against: Source | None = None,
+    manifest_name: str = MANIFEST,
+    on_finding: Callable[[Finding], None] | None = None,
+    on_progress: Progress | None = None,
+    max_findings: int = 20,
+    memory: int = 50_000,
+    temporary: Path | None = None,
+) -> VerifyReport:
+    """Verify the export that `manifest_name` describes; file names are relative to where it lies.
+
+    against: a source that still holds the versions of the manifest's T; it is pinned for as long as this takes.
+    on_finding is told the first `max_findings` of each kind at once. memory: keys held at a time, temporary: where the
+    others wait (see Spill). RequestError when there is no manifest: the export is not complete, or this is none.
+    Trouble in reading (DestinationUnavailable, StoreBusy, StoreDamaged, …) is raised, not counted as a finding.
+    """
+    with Spill(memory=memory, folder=temporary) as spill:
+        run = _Verification(destination, spill, Findings(max_findings, on_finding), on_progress or (lambda *_: None))
+        return run.run(manifest_name, against)
+
+
+class _Verification:
+    def __init__(self, destination: Destination, spill: Spill, report: Findings, progress: Progress) -> None:
+        self._destination = destination
+        self._spill = spill
+        self._report = report
+        self._progress = progress
+        self._checks: list[FileCheck] = []
+        self._done = 0
+
+    def run(self, manifest_name: str, against: Source | None) -> VerifyReport:
+        folder = manifest_name[: manifest_name.rfind("/") + 1]
+        if self._destination.stat(manifest_name) is None:
+            raise RequestError(f"there is no {manifest_name}: the export is not complete, or this is no export")
+        data = b"".join(self._destination.read(manifest_name))
+        sums = self._sums(folder)
+        self._manifest_sum(manifest_name, data, sums.get(manifest_name))
+        try:
+            manifest = read_manifest(data)
+        except RequestError as error:
+            self._report(FindingKind.MANIFEST, error.message, file=manifest_name)
+            return self._result(None, None)
+        listed = self._files(manifest, folder, sums, with_digests=against is not None)
+        self._unlisted(folder, listed, sums, manifest_name)
+        compared = None
+        if against is not None:
+            compared = read_source(against, manifest, self._spill.add, self._report, self._progress)
+        self._compare(with_source=compared is not None)
+        return self._result(manifest, compared)
+
+    def _result(self, manifest: Manifest | None, compared: int | None) -> VerifyReport:
+        by_kind = {kind: [check for check in self._checks if check.kind is kind] for kind in Kind}
+        return VerifyReport(
+            job=manifest.job if manifest else None,
+            request=manifest.request if manifest else "",
+            transaction_time=manifest.transaction_time if manifest else None,
+            files=len(self._checks),
+            resources=sum(check.keys for check in by_kind[Kind.OUTPUT]),
+            deletions=sum(check.keys for check in by_kind[Kind.DELETED]),
+            issues=sum(check.lines for check in by_kind[Kind.ERROR]),
+            bytes=sum(check.stored_bytes for check in self._checks),
+            raw_bytes=sum(check.raw_bytes for check in self._checks),
+            compared=compared,
+            counts=self._report.counts,
+            findings=tuple(self._report.first),
+        )
+
+    # Files
+
+    def _sums(self, folder: str) -> dict[str, str]:
+        """SHA256SUMS by full name; empty when there is none (other servers write none)."""
+        name = folder + SUMS
+        if self._destination.stat(name) is None:
+            return {}
+        sums: dict[str, str] = {}
+        text = b"".join(self._destination.read(name)).decode("utf-8", "replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            digest, _, listed = line.partition(" ")
+            if len(digest) != 64 or listed[:1] not in (" ", "*"):
+                self._report(FindingKind.CHECKSUM, "the line is not `checksum  name`", file=name, line=number)
+            else:
+                sums[folder + listed[1:]] = digest.lower()
+        return sums
+
+    def _manifest_sum(self, name: str, data: bytes, wanted: str | None) -> None:
+        import hashlib
+
+        if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
+            self._report(FindingKind.CHECKSUM, f"the file's checksum is not the one in {SUMS}", file=name)
+
+    def _files(self, manifest: Manifest, folder: str, sums: dict[str, str], *, with_digests: bool) -> set[str]:
+        found: dict[str, tuple[ManifestItem, StoredFile]] = {}
+        listed: set[str] = set()
+        for item in manifest.items:
+            name = folder + item.name
+            if name in listed:
+                self._report(FindingKind.MANIFEST, "the manifest lists the file twice", file=name)
+                continue
+            listed.add(name)
+            stored = self._stat(name)
+            if stored is not None:
+                found[name] = (item, stored)
+        total = sum(stored.bytes for _, stored in found.values())
+        for name, (item, _) in found.items():
+            check = FileCheck(
+                name=name,
+                number=len(self._checks),
+                kind=item.kind,
+                resource_type=item.type,
+                transaction_time=manifest.transaction_time,
+                digests=with_digests,
+                add=self._spill.add,
+                report=self._report,
+            )
+            self._checks.append(check)
+            check.run(self._destination.read(name), lambda size: self._advance(size, total))
+            self._facts(check, item, sums)
+        return listed
+
+    def _stat(self, name: str) -> StoredFile | None:
+        try:
+            stored = self._destination.stat(name)
+        except RequestError as error:  # a name that no destination has
+            self._report(FindingKind.MISSING_FILE, error.message, file=name)
+            return None
+        if stored is None:
+            self._report(FindingKind.MISSING_FILE, "the manifest lists the file, it is not there", file=name)
+        return stored
+
+    def _advance(self, size: int, total: int) -> None:
+        self._done += size
+        self._progress("files", self._done, total)
+
+    def _facts(self, check: FileCheck, item: ManifestItem, sums: dict[str, str]) -> None:
+        for kind, what, said, seen in (
+            (FindingKind.SIZE, "stored bytes", item.bytes, check.stored_bytes),
+            (FindingKind.SIZE, "bytes of NDJSON", item.raw_bytes, check.raw_bytes),
+            (FindingKind.COUNT, "lines", item.count, check.lines),
+        ):
+            if said is not None and said != seen:
+                self._report(kind, f"the manifest says {said} {what}, the file has {seen}", file=check.name)
+        if item.sha256 is not None and item.sha256.lower() != check.sha256:
+            self._report(FindingKind.CHECKSUM, "the file's checksum is not the one in the manifest", file=check.name)
+        if sums and sums.get(check.name) != check.sha256:
+            wrong = f"the file's checksum is not the one in {SUMS}" if check.name in sums else f"{SUMS} lacks the file"
+            self._report(FindingKind.CHECKSUM, wrong, file=check.name)
+
+    def _unlisted(self, folder: str, listed: set[str], sums: dict[str, str], manifest_name: str) -> None:
+        for name in sorted(sums.keys() - listed - {manifest_name}):
+            self._report(FindingKind.MANIFEST, f"{SUMS} names the file, the manifest does not", file=name)
+        for stored in self._destination.list(folder):
+            if stored.name.endswith(_DATA) and stored.name not in listed:
+                self._report(FindingKind.UNLISTED_FILE, "the manifest does not list the file", file=stored.name)
+        for stored in self._destination.list(folder + ".fhirferry/"):
+            if stored.name.endswith(".part"):
+                self._report(FindingKind.LEFTOVER, "no commit took up this part; clean-up removes it", file=stored.name)
+
+    # Keys
+
+    def _compare(self, *, with_source: bool) -> None:
+        unread = 0
+        for bucket in self._spill.buckets():
+            seen: dict[str, list[Entry | None]] = {}
+            for entry in bucket:
+                sides = seen.get(entry.key)
+                if sides is None:
+                    seen[entry.key] = sides = [None] * 5
+                first = sides[entry.side]
+                if first is None:
+                    sides[entry.side] = entry
+                else:
+                    self._doubled(first, entry)
+            for key, (output, deleted, source, source_deleted, unreadable) in seen.items():
+                if output is not None and deleted is not None:
+                    self._at(FindingKind.DELETED_AND_PRESENT, output, f"also deleted in {self._place(deleted)}")
+                unread += unreadable is not None and output is None
+                if with_source:
+                    self._against(key, output, source, unreadable)
+                    self._against_deleted(key, deleted, source_deleted)
+
+        told = sum(check.lines for check in self._checks if check.kind is Kind.ERROR)
+        if with_source and unread > told:
+            message = f"the source cannot read {unread} resources that are not exported; the error files tell of {told}"
+            self._report(FindingKind.UNCHECKED, message)
+
+    def _doubled(self, first: Entry, again: Entry) -> None:
+        if again.side in (OUTPUT, DELETED):
+            self._at(FindingKind.DOUBLED, again, f"already in {self._place(first)}")
+        elif again.side in (SOURCE_OUTPUT, SOURCE_DELETED):
+            self._report(FindingKind.DOUBLED, "the source itself shows it more than once", key=again.key)
+
+    def _against(self, key: str, output: Entry | None, source: Entry | None, unreadable: Entry | None) -> None:
+        if output is None:
+            if source is not None:
+                self._report(FindingKind.MISSING, "the source has it at the transaction time", key=key)
+        elif source is None:
+            if unreadable is None:
+                self._at(FindingKind.EXTRA, output, "the source does not have it at the transaction time")
+            else:
+                self._at(FindingKind.UNCHECKED, output, "the source cannot read it any more")
+        elif output.digest != source.digest:
+            self._at(FindingKind.DIFFERENT, output, "its bytes differ from the source's at the transaction time")
+
+    def _against_deleted(self, key: str, deleted: Entry | None, source: Entry | None) -> None:
+        if deleted is None and source is not None:
+            self._report(FindingKind.MISSING, "the source has its deletion", key=key)
+        elif deleted is not None and source is None:
+            self._at(FindingKind.EXTRA, deleted, "the source does not have its deletion")
+
+    def _at(self, kind: FindingKind, entry: Entry, message: str) -> None:
+        self._report(kind, message, file=self._checks[entry.file].name, line=entry.line, key=entry.key)
+
+    def _place(self, entry: Entry) -> str:
+        return f"{self._checks[entry.file].name}, line {entry.line}"

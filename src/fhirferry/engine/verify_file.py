@@ -1,0 +1,285 @@
+"""One file of an export, read again from end to end: bytes, checksum, compression, and every line by itself.
+
+JSON is checked without being built: msgspec's decoder for a Struct with three fields walks over all others, and checks
+their syntax on the way (numbers, escapes, control characters, nesting). It does not check that strings are UTF-8, so
+that is done for whole blocks at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from codecs import utf_8_decode
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from fhirferry.engine.gunzip import CompressionDamaged, gunzip
+from fhirferry.engine.spill import Entry
+from fhirferry.engine.verify_findings import FindingKind, Findings
+from fhirferry.model.errors import RequestError
+from fhirferry.model.instant import Instant, format_instant, parse_instant
+from fhirferry.model.partition import Kind
+
+MIB = 1 << 20
+LONGEST_LINE = 96 * MIB
+"""A longer line is not checked and said to be unchecked: memory is bounded whatever a file holds."""
+LONGEST_ID = 64  # FHIR's; a longer one is kept as its checksum, so that no list of keys grows with their length
+
+OUTPUT, DELETED, SOURCE_OUTPUT, SOURCE_DELETED, UNREADABLE = range(5)
+"""Sides of an Entry: where a key was seen. UNREADABLE: the source has it and cannot read it."""
+
+
+class _Meta(msgspec.Struct, gc=False):
+    lastUpdated: str = ""  # noqa: N815 - FHIR's spelling
+
+
+class Head(msgspec.Struct, gc=False):
+    """What verifying needs of a resource."""
+
+    resourceType: str = ""  # noqa: N815 - FHIR's spelling
+    id: str = ""
+    meta: _Meta | None = None
+
+
+class _Request(msgspec.Struct, gc=False):
+    method: str = ""
+    url: str = ""
+
+
+class _BundleEntry(msgspec.Struct, gc=False):
+    request: _Request | None = None
+
+
+class Bundle(msgspec.Struct, gc=False):
+    """What verifying needs of a transaction Bundle of deletions."""
+
+    resourceType: str = ""  # noqa: N815 - FHIR's spelling
+    type: str = ""
+    entry: list[_BundleEntry] = []
+
+
+decode_head = msgspec.json.Decoder(Head).decode
+decode_bundle = msgspec.json.Decoder(Bundle).decode
+
+
+def key_of(resource_type: str, resource_id: str) -> str:
+    """`Type/id`, bounded in length."""
+    if len(resource_id) > LONGEST_ID:
+        resource_id = "sha256:" + hashlib.sha256(resource_id.encode()).hexdigest()
+    return f"{resource_type}/{resource_id}"
+
+
+def digest_of(line: memoryview | bytes) -> bytes:
+    """128 bits that stand for a line's bytes (without its newline)."""
+    return hashlib.sha256(line).digest()[:16]
+
+
+def deleted_keys(bundle: Bundle) -> list[str]:
+    """`Type/id` of each entry of a transaction Bundle of deletions (B82). RequestError says what is wrong with it."""
+    if bundle.type != "transaction":
+        raise RequestError("the Bundle's type is not 'transaction'")
+    if not bundle.entry:
+        raise RequestError("the Bundle has no entry")
+    keys = []
+    for number, entry in enumerate(bundle.entry):
+        if entry.request is None or entry.request.method != "DELETE":
+            raise RequestError(f"entry {number} of the Bundle is not a DELETE")
+        segments = entry.request.url.split("?")[0].split("/")
+        if len(segments) < 2 or not segments[-1] or not segments[-2].isalpha() or "?" in entry.request.url:
+            raise RequestError(f"entry {number} of the Bundle has no url like Type/id")
+        keys.append(key_of(segments[-2], segments[-1]))
+    return keys
+
+
+class FileCheck:
+    """Reads one listed file. After `run`: lines, raw_bytes, stored_bytes, sha256 as they are, not as they should be.
+
+    add takes every key that was seen (side OUTPUT or DELETED, with `number` as its file); report every finding about
+    lines and compression. digests: also take a digest of every line.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        number: int,
+        kind: Kind,
+        resource_type: str,
+        transaction_time: Instant,
+        digests: bool,
+        add: Callable[[Entry], None],
+        report: Findings,
+    ) -> None:
+        self.name = name
+        self.lines = 0
+        self.keys = 0
+        self.raw_bytes = 0
+        self.stored_bytes = 0
+        self._sum = hashlib.sha256()
+        self._number = number
+        self.kind = kind
+        self._type = resource_type
+        self._until = transaction_time
+        self._until_text = format_instant(transaction_time)[:-1]
+        self._digests = digests
+        self._add = add
+        self._report = report
+        self._decode: Callable[[memoryview], Any] = decode_bundle if kind is Kind.DELETED else decode_head
+        accept: dict[Kind, Any] = {
+            Kind.OUTPUT: self._resource,
+            Kind.DELETED: self._deletions,
+            Kind.ERROR: self._outcome,
+        }
+        self._accept: Callable[[Any, memoryview], None] = accept[kind]
+
+    @property
+    def sha256(self) -> str:
+        """Hex, of the stored bytes read so far."""
+        return self._sum.hexdigest()
+
+    def run(self, chunks: Iterator[bytes], progress: Callable[[int], None]) -> None:
+        """Read it all; `progress` is given the number of stored bytes as they come."""
+        stored = self._count(chunks, progress)
+        try:
+            for block in self._blocks(gunzip(stored) if self.name.endswith(".gz") else stored):
+                self._check(block)
+        except CompressionDamaged as error:
+            self._say(FindingKind.COMPRESSION, str(error), self.lines + 1)
+            for _ in stored:  # the checksum is of the whole file
+                pass
+
+    def _count(self, chunks: Iterator[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._sum.update(chunk)
+            self.stored_bytes += len(chunk)
+            progress(len(chunk))
+            yield chunk
+
+    def _blocks(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The NDJSON in blocks of whole lines; a last line without a newline comes as it is."""
+        pieces: list[bytes] = []
+        waiting = 0
+        skipping = False
+        for piece in chunks:
+            chunk = piece
+            self.raw_bytes += len(chunk)
+            if skipping:
+                start = chunk.find(b"\n") + 1
+                if not start:
+                    continue
+                skipping, chunk = False, chunk[start:]
+            cut = chunk.rfind(b"\n") + 1
+            if cut:
+                yield b"".join((*pieces, chunk[:cut]))
+                pieces, waiting = [], 0
+            pieces.append(chunk[cut:])
+            waiting += len(chunk) - cut
+            if waiting > LONGEST_LINE:
+                self.lines += 1
+                self._say(FindingKind.UNCHECKED, f"the line is longer than {LONGEST_LINE // MIB} MiB", self.lines)
+                pieces, waiting, skipping = [], 0, True
+        if waiting:
+            yield b"".join(pieces)
+
+    def _check(self, block: bytes) -> None:
+        view = memoryview(block)
+        suspect = not (block.isascii() or is_utf8(view)) or b"\r" in block
+        find = block.find
+        start, total = 0, len(block)
+        while start < total:
+            end = find(b"\n", start)
+            self.lines += 1
+            if end < 0:
+                end = total
+                self._say(FindingKind.LINE_END, "the last line does not end with a newline", self.lines)
+            line = view[start:end]
+            start = end + 1
+            if suspect and not self._plain(line):
+                continue
+            try:
+                head = self._decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self._malformed(line, error)
+                continue
+            self._accept(head, line)
+
+    def _plain(self, line: memoryview) -> bool:
+        if b"\r" in bytes(line):
+            self._say(FindingKind.LINE_END, "the line holds a carriage return", self.lines)
+        if is_utf8(line):
+            return True
+        self._say(FindingKind.MALFORMED, "the line is not UTF-8", self.lines)
+        return False
+
+    def _malformed(self, line: memoryview, error: Exception) -> None:
+        if not bytes(line[:MIB]).strip():
+            self._say(FindingKind.BLANK_LINE, "the line is blank", self.lines)
+        elif bytes(line[:3]) == b"\xef\xbb\xbf":
+            self._say(FindingKind.MALFORMED, "the line begins with a byte order mark", self.lines)
+        elif isinstance(error, RecursionError):
+            self._say(FindingKind.UNCHECKED, "the line is nested too deep to be read", self.lines)
+        else:  # msgspec's messages tell kind and place of the fault and never quote a value
+            self._say(FindingKind.MALFORMED, f"the line is not one JSON object as FHIR has it: {error}", self.lines)
+
+    def _resource(self, head: Head, line: memoryview) -> None:
+        if not self._typed(head.resourceType):
+            return
+        if not head.id:
+            self._say(FindingKind.NO_ID, "the resource has no id", self.lines)
+            return
+        key = key_of(self._type, head.id)
+        if head.meta is not None and head.meta.lastUpdated:
+            self._in_time(head.meta.lastUpdated, key)
+        self.keys += 1
+        self._add(Entry(key, OUTPUT, self._number, self.lines, digest_of(line) if self._digests else b""))
+
+    def _in_time(self, last_updated: str, key: str) -> None:
+        # In UTC, fractions as digits: the order of texts is the order of instants, save for trailing zeros.
+        if last_updated[-1] == "Z" and last_updated[:-1] <= self._until_text:
+            return
+        try:
+            newer = parse_instant(last_updated, round_up=True) > self._until
+        except RequestError:
+            return  # not an instant: nothing that could be compared; the bytes are as the source has them
+        if newer:
+            self._say(FindingKind.NEWER, f"meta.lastUpdated is later than {self._until_text}Z", self.lines, key)
+
+    def _deletions(self, bundle: Bundle, _line: memoryview) -> None:
+        if not self._typed(bundle.resourceType):
+            return
+        try:
+            keys = deleted_keys(bundle)
+        except RequestError as error:
+            self._say(FindingKind.MALFORMED, error.message, self.lines)
+            return
+        self.keys += len(keys)
+        for key in keys:
+            self._add(Entry(key, DELETED, self._number, self.lines))
+
+    def _outcome(self, head: Head, _line: memoryview) -> None:
+        self._typed(head.resourceType)
+
+    def _typed(self, found: str) -> bool:
+        wanted = {Kind.DELETED: "Bundle", Kind.ERROR: "OperationOutcome"}.get(self.kind, self._type)
+        if found == wanted:
+            return True
+        named = found.isalpha() and found.isascii() and len(found) <= LONGEST_ID
+        said = f"its resourceType is {found}" if named else "it has no such resourceType"
+        self._say(FindingKind.WRONG_TYPE, f"the line should hold a {wanted}; {said}", self.lines)
+        return False
+
+    def _say(self, kind: FindingKind, message: str, line: int, key: str = "") -> None:
+        self._report(kind, message, file=self.name, line=line, key=key)
+
+
+def is_utf8(view: memoryview) -> bool:
+    """Checked in slices, so that a large line does not need its text (up to four times its bytes) in memory."""
+    at = 0
+    try:
+        while at < len(view):
+            _, used = utf_8_decode(view[at : at + MIB], "strict", at + MIB >= len(view))
+            at += used
+    except UnicodeDecodeError:
+        return False
+    return True

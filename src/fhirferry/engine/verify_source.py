@@ -1,0 +1,107 @@
+"""What a source shows of an export's request at its transaction time, put aside key by key for comparison."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from fhirferry.bulkdata.kickoff import parse_export_url
+from fhirferry.bulkdata.manifest import Manifest
+from fhirferry.engine.spill import Entry
+from fhirferry.engine.verify_file import (
+    SOURCE_DELETED,
+    SOURCE_OUTPUT,
+    UNREADABLE,
+    decode_bundle,
+    decode_head,
+    deleted_keys,
+    digest_of,
+    key_of,
+)
+from fhirferry.engine.verify_findings import FindingKind, Findings
+from fhirferry.model.errors import RequestError, SnapshotGone
+from fhirferry.model.partition import Kind, Page, PartitionPlan
+from fhirferry.sources.protocol import Source
+
+_PARTITION_BYTES = 64_000_000
+_PAGE_RESOURCES, _PAGE_BYTES = 1000, 4_000_000
+_NAMED = re.compile(r"\b[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+
+
+def read_source(
+    source: Source,
+    manifest: Manifest,
+    add: Callable[[Entry], None],
+    report: Findings,
+    progress: Callable[[str, int, int], None],
+) -> int | None:
+    """Give `add` an entry per resource and deletion. How many those were; None when the source cannot show T any more
+    or the request is not one that can be repeated here (both reported as unchecked). T is pinned meanwhile, and the
+    pin released however this ends."""
+    until = manifest.transaction_time
+    try:
+        request = parse_export_url(manifest.request)
+    except RequestError as error:
+        report(FindingKind.UNCHECKED, f"the manifest's request cannot be repeated: {error.message}")
+        return None
+    pin = "verify-" + os.urandom(8).hex()
+    try:
+        source.renew(pin, until)
+        total = sum(count.resources for count in source.totals(request, until).values())
+        read = 0
+        for plan in source.partitions(request, until, _PARTITION_BYTES):
+            for page in _pages(source, plan):
+                read += _take(plan, page, add, report)
+                progress("source", read, total)
+    except SnapshotGone as error:
+        report(FindingKind.UNCHECKED, f"the source cannot show the transaction time any more: {error.message}")
+        return None
+    finally:
+        source.release(pin)
+    return read
+
+
+def _pages(source: Source, plan: PartitionPlan) -> Iterator[Page]:
+    continuation: str | None = None
+    while True:
+        page = source.read(plan.bounds, continuation, _PAGE_RESOURCES, _PAGE_BYTES)
+        yield page
+        continuation = page.continuation
+        if continuation is None:
+            return
+
+
+def _take(plan: PartitionPlan, page: Page, add: Callable[[Entry], None], report: Findings) -> int:
+    body, view = page.body, memoryview(page.body)
+    start = taken = 0
+    while start < len(body):
+        end = body.index(b"\n", start)
+        line = view[start:end]
+        start = end + 1
+        try:
+            entries = _deletions(line) if plan.kind is Kind.DELETED else _resource(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RequestError):
+            report(FindingKind.UNCHECKED, f"the source has a {plan.resource_type} that cannot be read as JSON")
+            continue
+        for entry in entries:
+            add(entry)
+        taken += len(entries)
+    for issue in page.issues:
+        named = _NAMED.search(issue.diagnostics)
+        if named is None:
+            report(FindingKind.UNCHECKED, "the source could not read a resource and does not say which")
+        else:
+            add(Entry(named[0].rstrip("."), UNREADABLE, -1, 0))
+    return taken
+
+
+def _resource(line: memoryview) -> tuple[Entry, ...]:
+    head = decode_head(line)
+    return (Entry(key_of(head.resourceType, head.id), SOURCE_OUTPUT, -1, 0, digest_of(line)),)
+
+
+def _deletions(line: memoryview) -> tuple[Entry, ...]:
+    return tuple(Entry(key, SOURCE_DELETED, -1, 0) for key in deleted_keys(decode_bundle(line)))
