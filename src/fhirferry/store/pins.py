@@ -1,0 +1,99 @@
+"""Transaction times: fixing, holding and releasing them, and what the store held at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from fhirferry.model.errors import SnapshotGone
+from fhirferry.model.instant import DAY, SECOND, Instant, format_instant
+from fhirferry.model.partition import Total
+from fhirferry.model.request import ExportRequest
+from fhirferry.store import axis, sql
+
+if TYPE_CHECKING:
+    from fhirferry.store.sqlite import Connection
+
+LIFETIME = DAY
+"""A pin that nobody renews lapses after this."""
+FRESH = DAY - 3600 * SECOND
+"""A pin with this much left needs no renewal: heartbeats come by the minute and should not wait for writers."""
+COUNTED = 200_000
+"""An increment with more versions than this is estimated by what the types hold."""
+
+_SQL = sql.queries("pins")
+
+
+def snapshot(db: Connection, job_id: str, clock: Instant) -> Instant:
+    """T of the job, pinned; inside a writing transaction, which is what makes the cut exact."""
+    row = db.execute(_SQL["pin"], (job_id,)).fetchone()
+    if row is None:
+        _, last_t, last_stamp = db.execute(_SQL["state"]).fetchone()
+        t: Instant = axis.transaction_time(clock, last_t, last_stamp)
+        db.execute(_SQL["fixed"], (t,))
+        db.execute(_SQL["count"], (t,))
+    else:
+        t = row[0]
+    db.execute(_SQL["hold"], (job_id, t, clock + LIFETIME))
+    return t
+
+
+def is_fresh(db: Connection, job_id: str, t: Instant, clock: Instant) -> bool:
+    """Whether the job's pin holds T for long enough yet."""
+    row = db.execute(_SQL["pin"], (job_id,)).fetchone()
+    return row is not None and row[0] == t and FRESH < row[1] - clock <= LIFETIME
+
+
+def renew(db: Connection, job_id: str, t: Instant, clock: Instant) -> None:
+    """Hold T for the job from now on. SnapshotGone when pruning has passed it."""
+    must_hold(db, t)
+    db.execute(_SQL["hold"], (job_id, t, clock + LIFETIME))
+
+
+def release(db: Connection, job_id: str) -> None:
+    """Drop the pin, and the totals that nobody needs any more."""
+    db.execute(_SQL["drop"], (job_id,))
+    db.execute(_SQL["forget"])
+
+
+def lapse(db: Connection, clock: Instant) -> int:
+    """Drop the pins whose time is over; returns how many."""
+    count = db.execute(_SQL["lapse"], (clock,)).rowcount
+    db.execute(_SQL["forget"])
+    return count
+
+
+def must_hold(db: Connection, t: Instant) -> None:
+    """SnapshotGone unless T can be shown, as the caller's transaction sees it."""
+    watermark, _, _ = db.execute(_SQL["state"]).fetchone()
+    still_there(watermark, t)
+
+
+def still_there(watermark: Instant, t: Instant) -> None:
+    """SnapshotGone when versions that T needs may have been pruned."""
+    if watermark > t:
+        raise SnapshotGone(
+            f"the store was pruned up to {format_instant(watermark)}; its state at {format_instant(t)} cannot be shown "
+            "any more: start a new export"
+        )
+
+
+def totals(db: Connection, request: ExportRequest, t: Instant) -> Mapping[str, Total]:
+    """What T holds of the request, by type. Exact and free for a full export of a pinned T; an increment is counted
+    as long as it is small; else what the types hold now."""
+    held = {name.decode(): Total(resources=n, bytes=size) for name, n, size in db.execute(_SQL["total_at"], (t,))}
+    if not held:
+        held = {name.decode(): Total(resources=n, bytes=size) for name, n, size in db.execute(_SQL["total_now"])}
+    if request.types is not None:
+        held = {name: total for name, total in held.items() if name in request.types}
+    if request.since is None and request.until is None:
+        return held
+    counted = {name: _between(db, name, request, t) or total for name, total in held.items()}
+    return {name: total for name, total in counted.items() if total.resources}
+
+
+def _between(db: Connection, name: str, request: ExportRequest, t: Instant) -> Total | None:
+    since = -1 if request.since is None else request.since
+    asked = {"type": name, "since": since, "until": axis.last_instant(t, request.until), "t": t, "limit": COUNTED}
+    scanned, resources, size = db.execute(_SQL["total_between"], asked).fetchone()
+    return None if scanned == COUNTED else Total(resources=resources, bytes=size)

@@ -1,0 +1,329 @@
+"""The embedded FHIR store in one SQLite file: versions of resources on one time axis.
+
+Theory of operation. A version is a narrow row (key, id, when it changed, when it ended) and a body apart from it; the
+newest of an id is current. Writers take one immediate transaction a batch; fixing T is one as well, so the cut between
+before and after is exact. Readers take a short transaction a page and always ask whether T can still be shown. Nobody
+holds a transaction for longer than that, so the log (WAL) stays small and an export may take days.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from fhirferry.fhir.resource import Deletion, Resource
+from fhirferry.model.errors import SourceConnectionError, StoreBusy, StoreDamaged, TransientError
+from fhirferry.model.instant import Clock, Instant
+from fhirferry.model.partition import Page, PartitionPlan, Total
+from fhirferry.model.request import ExportRequest
+from fhirferry.store import paging, pins, pruning, sql, walks, writing
+from fhirferry.store.pruning import Pruned
+from fhirferry.store.writing import Outcome
+
+__all__ = ["Connection", "Outcome", "Pruned", "SqliteStore", "StoreInfo", "TypeInfo"]
+
+Connection = sqlite3.Connection
+
+APPLICATION_ID = 0x46485253  # "FHRS"
+SCHEMAS = ("schema-1",)
+"""Schema n + 1 is made of schema n by the n-th script: a new file starts before the first."""
+
+READER_CACHE = 16_000  # kB
+WRITER_CACHE = 64_000  # kB: the index of ids is written all over
+CHECKPOINT = 4_000  # pages of 16 kB: the log is carried over each 64 MB
+
+_SQL = sql.queries("info")
+
+
+class TypeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store holds of a type. resources, bytes (of NDJSON): current. deletions: ids that are deleted now.
+    versions: all that pruning has left, deletions included."""
+
+    resources: int
+    bytes: int
+    deletions: int
+    versions: int
+
+
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """types: by name. watermark: no T before it can be shown. last_transaction_time: 0 when none was handed out.
+    pins: T and expiry by job. file_bytes: of the database and its log."""
+
+    types: Mapping[str, TypeInfo]
+    watermark: Instant
+    last_transaction_time: Instant
+    pins: Mapping[str, tuple[Instant, Instant]]
+    file_bytes: int
+
+
+class SqliteStore:
+    """One connection to a store; for one thread at a time.
+
+    path: the file. create: make it if it is not there (mode 0600, in a folder that exists). timeout: seconds to wait
+    for another writer. Raises SourceConnectionError when there is no store at `path`, StoreBusy, StoreDamaged,
+    TransientError when the disk is full.
+    """
+
+    def __init__(self, path: str, *, clock: Clock, create: bool = False, timeout: float = 30.0) -> None:
+        self.path = path
+        self._clock = clock
+        self._writes = False
+        self._db = _open(path, create=create, timeout=timeout)
+
+    def write(self, items: Sequence[Resource | Deletion], *, force: bool = False) -> list[Outcome]:
+        """Apply `items` in order, all or nothing, durable on return; outcomes are parallel to them.
+
+        force: take a resource although its given lastUpdated is before the current version's.
+        """
+        if not self._writes:
+            self._db.execute(f"pragma cache_size = -{WRITER_CACHE}")
+            self._writes = True
+        with self.writing() as db:
+            return writing.write(db, items, self._clock(), force=force)
+
+    def get(self, type: str, id: str) -> bytes | None:  # noqa: A002 - FHIR's words
+        """The body of the current version; None when there is none, or it is deleted."""
+        with self.reading() as db:
+            return writing.get(db, type, id)
+
+    def info(self) -> StoreInfo:
+        """What the store holds. Costs nothing: the counters are kept."""
+        with self.reading() as db:
+            watermark, last_t = db.execute(_SQL["state"]).fetchone()
+            types = {name.decode(): counts for name, *counts in db.execute(_SQL["types"])}
+            held = {job.decode(): (t, expires) for job, t, expires in db.execute(_SQL["pins"])}
+        return StoreInfo(
+            types={
+                name: TypeInfo(resources=resources, bytes=size, deletions=deletions, versions=versions)
+                for name, (resources, size, deletions, versions) in types.items()
+            },
+            watermark=watermark,
+            last_transaction_time=last_t,
+            pins=held,
+            file_bytes=sum(os.path.getsize(p) for p in (self.path, self.path + "-wal") if os.path.exists(p)),  # noqa: PTH110, PTH202
+        )
+
+    def prune(self, before: Instant | None = None) -> Pruned:
+        """Forget versions that no pinned T needs; with `before` only what no T from there on needs. In small
+        transactions, so writers and readers go on beside it."""
+        with self.writing() as db:
+            done = pruning.raise_watermark(db, before, self._clock())
+        more = True
+        while more:
+            with self.writing() as db:
+                done, more = pruning.remove(db, done)
+        return done
+
+    def snapshot(self, job_id: str) -> Instant:
+        """Fix and pin T (Source.snapshot)."""
+        with self.writing() as db:
+            return pins.snapshot(db, job_id, self._clock())
+
+    def renew(self, job_id: str, transaction_time: Instant) -> None:
+        """Keep T pinned (Source.renew). Asks for the writers' lock only when the pin needs it."""
+        with self.reading() as db:
+            if pins.is_fresh(db, job_id, transaction_time, self._clock()):
+                return
+        with self.writing() as db:
+            pins.renew(db, job_id, transaction_time, self._clock())
+
+    def release(self, job_id: str) -> None:
+        """Drop the job's pin. Idempotent."""
+        with self.writing() as db:
+            pins.release(db, job_id)
+
+    def totals(self, request: ExportRequest, transaction_time: Instant) -> Mapping[str, Total]:
+        """What T holds of the request, by type (Source.totals)."""
+        with self.reading() as db:
+            return pins.totals(db, request, transaction_time)
+
+    def partitions(
+        self, request: ExportRequest, transaction_time: Instant, target_bytes: int, after: PartitionPlan | None = None
+    ) -> Iterator[PartitionPlan]:
+        """Cut the request (Source.partitions)."""
+        with self.reading() as db:
+            pins.must_hold(db, transaction_time)
+            types = {name.decode(): code for name, code in db.execute(_SQL["codes"])}
+        done = None if after is None else walks.walk_of(after.bounds)
+        for walk in walks.walks(types, request, transaction_time):
+            if done is not None:
+                if (walk.type, walk.by) != (done.type, done.by):
+                    continue
+                walk = msgspec.structs.replace(walk, after=done.to)
+                done = None
+            yield from walks.cut(self, walk, target_bytes)
+
+    def read(
+        self,
+        bounds: Mapping[str, Any],
+        continuation: str | None,
+        max_resources: int,
+        max_bytes: int,
+        *,
+        check: bool = False,
+    ) -> Page:
+        """The next page of a partition (Source.read). check: parse every line as well."""
+        walk = walks.walk_of(bounds)
+        with self.reading() as db:
+            return paging.read(db, walk, continuation, max_resources, max_bytes, check=check)
+
+    def reading(self) -> _Transaction:
+        """A transaction that sees one state of the store; keep it short."""
+        return _Transaction(self._db, self.path, "begin")
+
+    def writing(self) -> _Transaction:
+        """A transaction that no other writer shares."""
+        return _Transaction(self._db, self.path, "begin immediate")
+
+    def close(self) -> None:
+        """Idempotent. After writing, the log is carried over into the file as far as readers allow."""
+        if self._writes:
+            self._writes = False
+            self._db.execute("pragma busy_timeout = 0")
+            # Where somebody reads, or the disk is full, it stays in the log, and that is durable.
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("pragma wal_checkpoint(truncate)")
+        self._db.close()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Transaction:
+    """`begin` to `commit`, or `rollback`; SQLite's errors leave it as ours."""
+
+    def __init__(self, db: Connection, path: str, begin: str) -> None:
+        self._db, self._path, self._begin = db, path, begin
+
+    def __enter__(self) -> Connection:
+        try:
+            self._db.execute(self._begin)
+        except sqlite3.Error as error:
+            raise _as_ours(self._path, error) from error
+        return self._db
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._db.execute("commit")
+        except sqlite3.Error as failed:
+            error = failed
+        if error is None:
+            return
+        if self._db.in_transaction:
+            self._db.execute("rollback")
+        if isinstance(error, sqlite3.Error):
+            raise _as_ours(self._path, error) from error
+
+
+def _open(path: str, *, create: bool, timeout: float) -> Connection:
+    if create:
+        _make(path)
+    elif not os.path.isfile(path):  # noqa: PTH113
+        raise SourceConnectionError(f"there is no store at {path}; make one with: fhirferry import PATH --store {path}")
+    db = None
+    try:
+        db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        db.text_factory = bytes
+        db.execute("pragma synchronous = full")
+        db.execute(f"pragma cache_size = -{READER_CACHE}")
+        db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT}")
+        if _missing_schemas(db, path, create=create):
+            _set_wal(db, timeout)
+            with _Transaction(db, path, "begin immediate"):
+                for number in _missing_schemas(db, path, create=create):  # again, now nobody else can
+                    _apply(db, sql.script(SCHEMAS[number]))
+                    db.execute(f"pragma user_version = {number + 1}")
+                db.execute(f"pragma application_id = {APPLICATION_ID}")
+    except BaseException as error:
+        if db is not None:
+            db.close()
+        if isinstance(error, sqlite3.Error):
+            raise _as_ours(path, error) from error
+        raise
+    return db
+
+
+def _make(path: str) -> None:
+    try:
+        # SQLite would make the file with the umask's rights; -wal and -shm take theirs from it. Only for a new file:
+        # closing a descriptor of one that is in use would drop this process's locks on it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise SourceConnectionError(f"cannot make the store {path}: {error.strerror}") from error
+
+
+def _missing_schemas(db: Connection, path: str, *, create: bool) -> range:
+    """Indexes of SCHEMAS that are not in yet."""
+    (application,) = db.execute("pragma application_id").fetchone()
+    (version,) = db.execute("pragma user_version").fetchone()
+    if application != APPLICATION_ID:
+        (tables,) = db.execute("select count(*) from sqlite_master").fetchone()
+        if application or version or tables or not create:
+            raise SourceConnectionError(f"{path} is not a fhirferry store; name another file")
+    if version > len(SCHEMAS):
+        raise SourceConnectionError(
+            f"the store {path} was written by a newer fhirferry (schema {version}, this one knows {len(SCHEMAS)}); "
+            "use that version"
+        )
+    return range(version, len(SCHEMAS))
+
+
+def _set_wal(db: Connection, timeout: float) -> None:
+    """The file keeps this mode. Two who make a store at once: SQLite's own wait does not cover this switch."""
+    import time  # only for a new store
+
+    db.execute("pragma page_size = 16384")  # measured: larger pages hold more of a body, and read twice as fast
+    for pause in [0.05] * max(1, int(timeout / 0.05)):
+        try:
+            db.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(pause)
+    raise StoreBusy("another process kept the new store locked")
+
+
+def _apply(db: Connection, script: str) -> None:
+    """Statement by statement: `executescript` would commit the transaction first."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            db.execute(statement)
+            statement = ""
+
+
+def _as_ours(path: str, error: sqlite3.Error) -> BaseException:
+    """SQLite's error by what the reader does next. The caller's own mistakes (a closed store) stay what they are."""
+    if isinstance(error, sqlite3.ProgrammingError):
+        return error
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"the store {path} is locked by another process")
+    if code == sqlite3.SQLITE_NOTADB:
+        return SourceConnectionError(
+            f"{path} is not a fhirferry store, or its first page is overwritten; name another file"
+        )
+    if code == sqlite3.SQLITE_CORRUPT:
+        return StoreDamaged(
+            f"the store {path} is damaged ({error}); restore a backup, or save what can be read with: "
+            f"sqlite3 {path} .recover"
+        )
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return TransientError(f"the store {path} cannot be read or written ({error}); is the disk full?")
+    return SourceConnectionError(f"the store {path} cannot be used: {error}")

@@ -1,0 +1,168 @@
+"""Writing into the store: which version an item makes, if any, and the rows of a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fhirferry.fhir.resource import Deletion, Resource, with_meta
+from fhirferry.model.instant import FOREVER, Instant
+from fhirferry.store import axis, sql
+
+if TYPE_CHECKING:
+    from fhirferry.store.sqlite import Connection
+
+TYPE_SHIFT = 40
+"""A key is code of the type << 40 | number within the type: types lie apart on disk, each in the order of writing."""
+
+_SQL = sql.queries("writing")
+
+
+class Outcome(StrEnum):
+    """What became of one item of a batch."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    EQUAL = "equal"  # same content as the current version: no new one
+    OLDER = "older"  # given lastUpdated before the current version's: skipped
+    DELETED = "deleted"
+    ABSENT = "absent"  # nothing there to delete
+
+
+class Head(msgspec.Struct, gc=False):
+    """The current version of an id. size 0: it is a deletion. row: its row when this batch made it."""
+
+    key: int
+    version: int
+    changed: Instant
+    updated: Instant
+    size: int
+    digest: bytes
+    row: list[object] | None = None
+
+
+class Tally(msgspec.Struct):
+    """A row of `type`."""
+
+    name: str
+    code: int
+    last_key: int
+    resources: int = 0
+    bytes: int = 0
+    deletions: int = 0
+    versions: int = 0
+
+
+def judge(item: Resource | Deletion, head: Head | None, *, force: bool) -> Outcome:
+    """What `item` makes of the current version of its id. A pure rule, the same for every kind of store."""
+    there = head is not None and head.size > 0
+    if isinstance(item, Deletion):
+        return Outcome.DELETED if there else Outcome.ABSENT
+    if head is None:
+        return Outcome.NEW
+    if there and item.digest == head.digest:
+        return Outcome.EQUAL
+    if item.updated is not None and item.updated < head.updated and not force:
+        return Outcome.OLDER
+    return Outcome.CHANGED if there else Outcome.NEW
+
+
+def stamped(resource: Resource, version: int, changed: Instant, now: Instant) -> tuple[bytes, Instant]:
+    """Body and lastUpdated of a new version. A past lastUpdated stays as it came; without one, or with one in the
+    future, the resource gets the stamp, and its version number where it came without."""
+    if resource.updated is not None and resource.updated <= now:
+        return resource.body, resource.updated
+    given = resource.version_id
+    return with_meta(resource, version_id=str(version) if given is None else None, last_updated=changed), changed
+
+
+def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, *, force: bool) -> list[Outcome]:
+    """Apply the items in order, inside the caller's transaction. Costs one look-up per type and one insert per row."""
+    last_t, last_stamp = db.execute(_SQL["state"]).fetchone()
+    now = axis.present(clock, last_t)
+    tallies = {name.decode(): Tally(name.decode(), *counts) for name, *counts in db.execute(_SQL["types"])}
+    heads = _heads(db, items, tallies)
+    outcomes: list[Outcome] = []
+    ended: list[tuple[Instant, int]] = []
+    versions: list[list[object]] = []
+    bodies: list[tuple[int, bytes]] = []
+    touched: dict[str, Tally] = {}
+    newest = last_stamp
+    for item in items:
+        of_type = heads[item.type]
+        head = of_type.get(item.id)
+        outcome = judge(item, head, force=force)
+        outcomes.append(outcome)
+        if outcome in _WITHOUT_VERSION:
+            continue
+        tally = tallies.get(item.type)
+        if tally is None:
+            code = len(tallies) + 1
+            tally = tallies[item.type] = Tally(item.type, code, code << TYPE_SHIFT)
+        touched[item.type] = tally
+        tally.last_key += 1
+        tally.versions += 1
+        given = None if isinstance(item, Deletion) else item.updated
+        changed = axis.stamp(given, now, last_t, head.changed if head else 0)
+        number = head.version + 1 if head else 1
+        newest = max(newest, changed)
+        if head is not None:
+            if head.row is not None:
+                head.row[_ENDED] = changed
+            else:
+                ended.append((changed, head.key))
+            if head.size:
+                tally.resources -= 1
+                tally.bytes -= head.size
+            else:
+                tally.deletions -= 1
+        if isinstance(item, Deletion):
+            updated, size, digest = head.updated if head else changed, 0, b""
+            tally.deletions += 1
+        else:
+            body, updated = stamped(item, number, changed, now)
+            size, digest = len(body) + 1, item.digest
+            bodies.append((tally.last_key, body))
+            tally.resources += 1
+            tally.bytes += size
+        row = [tally.last_key, tally.code, item.id, number, changed, updated, FOREVER, size, digest]
+        versions.append(row)
+        of_type[item.id] = Head(tally.last_key, number, changed, updated, size, digest, row)
+    # Ends first: at most one version of an id is current at any moment.
+    db.executemany(_SQL["end"], ended)
+    db.executemany(_SQL["version"], versions)
+    db.executemany(_SQL["body"], ((key, body.decode()) for key, body in bodies))
+    db.executemany(_SQL["type"], (msgspec.structs.astuple(tally) for tally in touched.values()))
+    db.execute(_SQL["stamped"], (newest,))
+    return outcomes
+
+
+_WITHOUT_VERSION = frozenset((Outcome.EQUAL, Outcome.OLDER, Outcome.ABSENT))
+_ENDED = 6  # place of `ended` in a row of `version`
+
+
+def _heads(
+    db: Connection, items: Sequence[Resource | Deletion], tallies: dict[str, Tally]
+) -> dict[str, dict[str, Head]]:
+    """Current versions of all ids in the batch, by type and id."""
+    ids: dict[str, list[str]] = {}
+    for item in items:
+        ids.setdefault(item.type, []).append(item.id)
+    heads: dict[str, dict[str, Head]] = {}
+    for name, wanted in ids.items():
+        heads[name] = {}
+        tally = tallies.get(name)
+        if tally is not None:
+            asked = {"type": tally.code, "ids": msgspec.json.encode(wanted).decode()}
+            for place, *head in db.execute(_SQL["heads"], asked):
+                heads[name][wanted[place]] = Head(*head)
+    return heads
+
+
+def get(db: Connection, resource_type: str, resource_id: str) -> bytes | None:
+    """The body of the current version; None when there is none or it is deleted."""
+    row = db.execute(_SQL["get"], (resource_type, resource_id)).fetchone()
+    return None if row is None else row[0]
