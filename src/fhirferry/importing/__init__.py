@@ -1,0 +1,1 @@
+"""How resources get into the store: NDJSON, Bundles, folders, an export with its deletions."""

@@ -1,0 +1,146 @@
+"""Files into the store, in batches, with nothing lost on the way unsaid."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fhirferry.fhir.resource import Deletion, Resource
+from fhirferry.importing.bundle import Bad
+from fhirferry.importing.inputs import Role, find_inputs
+from fhirferry.importing.reading import read_items
+from fhirferry.model.instant import SECOND, Clock
+
+if TYPE_CHECKING:
+    from fhirferry.importing.bundle import Item
+    from fhirferry.importing.inputs import Input
+    from fhirferry.store.sqlite import SqliteStore
+
+BATCH_COUNT = 5000
+BATCH_BYTES = 8_000_000
+BATCH_TIME = SECOND
+"""Whichever comes first closes a batch. A batch is one transaction, so it is also as long as fixing a T may wait."""
+CLOCK_EVERY = 64
+"""Items between two looks at the clock."""
+
+OnBad = Callable[[Path, int, str], None]
+OnProgress = Callable[["ImportTotals"], None]
+
+
+class TypeTotals(msgspec.Struct):
+    """What became of the items of one resource type. Names and meaning are those of the store's Outcome."""
+
+    new: int = 0
+    changed: int = 0
+    equal: int = 0
+    older: int = 0
+    deleted: int = 0
+    absent: int = 0
+
+
+class ImportTotals(msgspec.Struct):
+    """What an import did, or has done so far.
+
+    types: by resource type. bad: lines, entries and files that were not taken; each was reported. files: read to
+    their end or first damage. skipped: files in folders that aren't FHIR by their name. resources, bytes: taken to
+    the store, whatever became of them (compact bytes).
+    """
+
+    types: dict[str, TypeTotals] = {}
+    bad: int = 0
+    files: int = 0
+    skipped: int = 0
+    resources: int = 0
+    bytes: int = 0
+
+
+def import_paths(
+    store: SqliteStore,
+    paths: Iterable[Path],
+    *,
+    strict: bool,
+    force: bool,
+    on_bad: OnBad,
+    on_progress: OnProgress,
+    clock: Clock,
+) -> ImportTotals:
+    """Import files, folders and exports (`inputs.find_inputs` says what is taken) into the store.
+
+    strict: a file with anything bad is not taken at all; each file is read through before its first item goes in.
+    force: also replace current versions that have a later lastUpdated. on_bad(path, line, reason): line is 1-based,
+    0 = the file as a whole. on_progress(totals): after every batch; the totals are those returned in the end.
+
+    A batch that is in the store stays there, whatever happens next; doing all of it again changes nothing, because
+    what is equal makes no new version. Raises RequestError for a path that does not exist, and what the store raises.
+    """
+    totals = ImportTotals()
+    for batch in _batches(_flow(paths, strict, on_bad, totals), clock):
+        _count(totals, batch, store.write(batch, force=force))
+        on_progress(totals)
+    return totals
+
+
+def _flow(paths: Iterable[Path], strict: bool, on_bad: OnBad, totals: ImportTotals) -> Iterator[Resource | Deletion]:
+    """All that is good, file after file: a folder of small files makes full batches too."""
+    for source in find_inputs(paths):
+        if source.role is Role.SKIPPED:
+            totals.skipped += 1
+            continue
+        for item in _strict(source) if strict else read_items(source):
+            if isinstance(item, Bad):
+                totals.bad += 1
+                on_bad(source.path, item.line, item.reason)
+            else:
+                yield item
+        totals.files += 1
+
+
+def _strict(source: Input) -> Iterator[Item]:
+    """All items of a file without fault, else only what is bad. A file of one batch is read once, others twice."""
+    first: list[Item] = []
+    room = BATCH_BYTES
+    flawless = True
+    for item in read_items(source):
+        if isinstance(item, Bad):
+            flawless = False
+            yield item
+        elif flawless and room > 0:
+            first.append(item)
+            room -= _weight(item)
+        else:
+            first.clear()
+    if flawless:
+        yield from first or read_items(source)
+
+
+def _batches(items: Iterable[Resource | Deletion], clock: Clock) -> Iterator[list[Resource | Deletion]]:
+    """Never empty ones. Time counts from the first item: slow reading must not keep what it already gave."""
+    batch: list[Resource | Deletion] = []
+    room, due = BATCH_BYTES, 0
+    for item in items:
+        if not batch:
+            due = clock() + BATCH_TIME
+        batch.append(item)
+        room -= _weight(item)
+        if room <= 0 or len(batch) == BATCH_COUNT or (len(batch) % CLOCK_EVERY == 0 and clock() >= due):
+            yield batch
+            batch, room = [], BATCH_BYTES
+    if batch:
+        yield batch
+
+
+def _weight(item: Resource | Deletion) -> int:
+    """Bytes in memory, roughly: an item costs more than its body."""
+    return len(item.body) + 500 if isinstance(item, Resource) else 200
+
+
+def _count(totals: ImportTotals, batch: list[Resource | Deletion], outcomes: Iterable[str]) -> None:
+    for (kind, outcome), count in Counter(zip((item.type for item in batch), outcomes, strict=True)).items():
+        of_type = totals.types.setdefault(kind, TypeTotals())
+        setattr(of_type, outcome, getattr(of_type, outcome) + count)
+    totals.resources += sum(isinstance(item, Resource) for item in batch)
+    totals.bytes += sum(len(item.body) for item in batch if isinstance(item, Resource))

@@ -1,0 +1,145 @@
+"""Bytes of a file, plain or compressed; its first bytes tell which, not its name.
+
+A file that ends too early must not pass for a short one: gzip knows it by its trailer, zstandard by its frame's end.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+from pathlib import Path
+from typing import Any, TypeAlias
+
+GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
+BOM = b"\xef\xbb\xbf"
+CHUNK = 1 << 20
+ZSTD_FEED = 1 << 15
+"""Compressed bytes at a time: one call of the decompressor cannot be told how much to give back."""
+
+
+Reader: TypeAlias = "io.BufferedReader[Any]"
+
+
+class Unreadable(OSError):
+    """The file cannot be read to its end; `str()` says why."""
+
+
+class Content:
+    """The uncompressed bytes of a file, behind its byte order mark. Use as a context manager.
+
+    Opening and everything read from `stream` raise OSError; Unreadable is one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: Reader = io.BufferedReader(path.open("rb", buffering=0), CHUNK)
+        self.stream: Reader
+        try:
+            magic = self._file.peek(4)[:4]
+            self._plain = False
+            if magic[:2] == GZIP:
+                self.stream = io.BufferedReader(_Gzip(self._file), CHUNK)
+            elif magic == ZSTD:
+                self.stream = io.BufferedReader(_Zstd(self._file), CHUNK)
+            else:
+                self._plain, self.stream = True, self._file
+            if self.stream.peek(3)[:3] == BOM:
+                self.stream.read(3)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Content:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stream.close()
+        self._file.close()
+
+    def map(self) -> memoryview:
+        """What is left in `stream` as one buffer, whose pages the kernel may drop at any time. Compressed bytes go
+        through a temporary file, so that a document of any size costs no memory of this process."""
+        if self._plain:
+            return _map(self._file, self._file.tell())
+        import tempfile  # slow to import, and only compressed documents need it
+
+        with tempfile.TemporaryFile() as spool:
+            while piece := self.stream.read(CHUNK):
+                spool.write(piece)
+            spool.flush()
+            return _map(spool, 0)
+
+
+def _map(file: Any, start: int) -> memoryview:
+    if file.seek(0, io.SEEK_END) == start:
+        return memoryview(b"")  # nothing cannot be mapped
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[start:]
+
+
+class _Gzip(io.RawIOBase):
+    """gzip with all its members; every kind of damage is Unreadable."""
+
+    def __init__(self, file: Reader) -> None:
+        self._inner: Any
+        self._errors: tuple[Any, ...]
+        try:
+            from isal import igzip, isal_zlib
+
+            open_gzip: Any = igzip.IGzipFile
+            self._inner, self._errors = open_gzip(fileobj=file), (OSError, isal_zlib.error)
+        except ImportError:
+            import gzip
+            import zlib
+
+            self._inner, self._errors = gzip.GzipFile(fileobj=file), (OSError, zlib.error)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return int(self._inner.readinto(buffer))
+        except EOFError:
+            raise Unreadable("the gzip stream ends too early: the file is cut off") from None
+        except self._errors as error:
+            raise Unreadable(f"the gzip stream is damaged: {error}") from None
+
+
+class _Zstd(io.RawIOBase):
+    """zstandard with all its frames. (The library's own reader takes a frame that is cut off for a whole one.)"""
+
+    def __init__(self, file: Reader) -> None:
+        try:
+            import zstandard
+        except ImportError:
+            raise Unreadable("zstandard is not installed; pip install 'fhirferry[zstd]'") from None
+        self._file = file
+        self._decompressor = zstandard.ZstdDecompressor()
+        self._error = zstandard.ZstdError
+        self._frame: Any = None
+        self._unused = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            data = self._unused or self._file.read(ZSTD_FEED)
+            self._unused = b""
+            if not data:
+                if self._frame is not None:
+                    raise Unreadable("the zstandard frame ends too early: the file is cut off")
+                return 0
+            if self._frame is None:
+                self._frame = self._decompressor.decompressobj()
+            try:
+                self._ready = memoryview(self._frame.decompress(data))
+            except self._error as error:
+                raise Unreadable(f"the zstandard frame is damaged: {error}") from None
+            if self._frame.eof:
+                self._unused, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count

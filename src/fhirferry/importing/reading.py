@@ -1,0 +1,87 @@
+"""One file read item by item, in bounded memory, whatever is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from fhirferry.fhir.resource import Deletion, ResourceError, read_resource
+from fhirferry.importing.bundle import Bad, Data, Item, unpack
+from fhirferry.importing.inputs import Input, Role
+from fhirferry.importing.opening import Content, Reader
+
+LINE_LIMIT = 256_000_000
+"""Bytes of one line, or of a document that is no Bundle to unpack. More would take this process's memory."""
+SNIFF = 1 << 20
+
+
+def read_items(source: Input, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]:
+    """Resources, deletions and reports of what is bad, in the order of the file. Never raises for its content."""
+    line = 0
+    try:
+        with Content(source.path) as content:
+            if source.role is Role.DETECT and not _looks_like_lines(content.stream):
+                yield from _document(content.map(), line_limit)
+                return
+            for line, data in _lines(content.stream, line_limit):
+                if data is None:
+                    yield Bad(line, f"longer than {line_limit // 1_000_000} MB")
+                else:
+                    yield from _line(data, line, source.role)
+    except OSError as error:
+        yield Bad(line + 1 if line else 0, error.strerror or str(error))
+
+
+def _looks_like_lines(stream: Reader) -> bool:
+    """The first line that is not blank is a whole JSON value. (A Bundle on one line is taken as a document.)"""
+    head = stream.peek(SNIFF)[:SNIFF].lstrip()
+    first, newline, rest = head.partition(b"\n")
+    if not newline or not rest.strip():
+        return False
+    try:
+        msgspec.json.decode(first, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _lines(stream: Reader, limit: int) -> Iterator[tuple[int, bytes | None]]:
+    """(number, line) of every line that is not blank; None for one beyond the limit."""
+    number = 0
+    while line := stream.readline(limit + 1):
+        number += 1
+        if len(line) > limit and not line.endswith(b"\n"):
+            del line
+            while (rest := stream.readline(SNIFF)) and not rest.endswith(b"\n"):
+                pass
+            yield number, None
+        elif not line.isspace():
+            yield number, line
+
+
+def _line(data: bytes, line: int, role: Role) -> Iterator[Item]:
+    # Looking for the word is a tenth of decoding every line only to see that it is no Bundle.
+    if role is not Role.OUTPUT and b'"Bundle"' in data and (items := unpack(data, line)) is not None:
+        if role is Role.DELETED:
+            items = (item if isinstance(item, Deletion | Bad) else Bad(line, "no deletion") for item in items)
+        yield from items
+    elif role is Role.DELETED:
+        yield Bad(line, "no Bundle of deletions")
+    else:
+        try:
+            yield read_resource(data)
+        except ResourceError as error:
+            yield Bad(line, error.message)
+
+
+def _document(data: Data, limit: int) -> Iterator[Item]:
+    if (items := unpack(data, 0)) is not None:
+        yield from items
+    elif len(data) > limit:
+        yield Bad(0, f"no Bundle to unpack, and larger than {limit // 1_000_000} MB")
+    else:
+        try:
+            yield read_resource(data)
+        except ResourceError as error:
+            yield Bad(0, error.message)
