@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 test: $(STAMP)  ## all quick tests (under ten minutes); JOBS=4 for more processes
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 soak: $(STAMP)  ## the long ones: 200 random kills, large stores
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m soak -o faulthandler_timeout=3600 $(ARGS)

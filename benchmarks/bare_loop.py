@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 SQL = Path(__file__).parents[1] / "src/fhirferry/store/sql/walk_key.sql"
-QUERIES = dict(part.split("\n", 1) for part in SQL.read_text("utf-8").split("-- :")[1:])
+QUERIES = dict(part.split("\n", 1) for part in SQL.read_text("utf-8").split("-- name: ")[1:])
 ALL = 2**63 - 2  # a T at which all current versions are visible
 
 

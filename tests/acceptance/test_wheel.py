@@ -14,6 +14,8 @@ import pytest
 
 from fhirferry.__about__ import __version__
 
+pytestmark = pytest.mark.xdist_group("wheel")  # built and installed once
+
 ROOT = Path(__file__).parents[2]
 
 
