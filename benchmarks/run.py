@@ -19,14 +19,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 HERE = Path(__file__).parent
-WORK = HERE / "work"
 FERRY = str(Path(sys.executable).parent / "fhirferry")
 BASE = 400_000  # the size that a larger store is compared with
 SECTIONS = ("import", "export", "verify", "increment", "flat")
@@ -44,8 +44,7 @@ def took(*command: object, into: Path | None = None) -> Took:
     """Run to the end; stdout goes to the file `into`, durably. Ends the benchmark when the command fails."""
     os.sync()
     words = [str(word) for word in command]
-    output = into or WORK / "stdout"
-    with output.open("wb") as out, (WORK / "stderr").open("w+b") as err:
+    with into.open("wb") if into else tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.perf_counter()
         child = subprocess.Popen(words, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
         _, status, usage = os.wait4(child.pid, 0)
@@ -54,21 +53,24 @@ def took(*command: object, into: Path | None = None) -> Took:
             os.fsync(out.fileno())
         seconds = time.perf_counter() - started
         if child.returncode != 0:
-            err.seek(0)
-            raise SystemExit(
-                f"exit {child.returncode}: {' '.join(words)}\n{err.read().decode(errors='replace')[-3000:]}"
-            )
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Took(seconds, peak, "" if into else output.read_text("utf-8", errors="replace"))
+            raise SystemExit(f"exit {child.returncode}: {' '.join(words)}\n{_text(err)[-3000:]}")
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return Took(seconds, peak, "" if into else _text(out))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 class Set:
     """The data, store and scratch folder of one size."""
 
-    def __init__(self, resources: int, options: Sequence[str]) -> None:
+    def __init__(self, work: Path, resources: int, options: Sequence[str]) -> None:
         self.resources = resources
         self.options = options
-        self.folder = WORK / str(resources)
+        self.folder = work / str(resources)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "ndjson"
         self.store = self.folder / "store.db"
         self.extra = self.folder / "extra"  # one more per thousand
@@ -221,7 +223,7 @@ def measure_increment(it: Set, runs: int, table: Table) -> None:
 
 def measure_flatness(it: Set, runs: int, table: Table) -> None:
     """Rate and memory of this size against the smaller one."""
-    small = Set(BASE, it.options)
+    small = Set(it.folder.parent, BASE, it.options)
     for each in (small, it):
         each.ready()
     results: dict[int, list[Took]] = {small.resources: [], it.resources: []}
@@ -257,10 +259,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7, help="of each of a pair; above a million import runs once")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="may be repeated")
     parser.add_argument("--executor", help="handed to `fhirferry export`")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="folder for data and stores, kept")
     asked = parser.parse_args()
-    it = Set(asked.resources, ["--executor", asked.executor] if asked.executor else [])
-    it.folder.mkdir(parents=True, exist_ok=True)
-    (WORK / ".gitignore").write_text("*\n")
+    it = Set(asked.work, asked.resources, ["--executor", asked.executor] if asked.executor else [])
     table = Table()
     sections = asked.only or [name for name in SECTIONS if name != "flat" or asked.resources > BASE]
     it.make_data()
