@@ -16,19 +16,10 @@ from contextlib import closing, contextmanager
 import msgspec
 
 from fhirferry import faultpoints
-from fhirferry.jobs import documents, rules, sql
-from fhirferry.jobs.holder import is_dead as holder_is_dead
+from fhirferry.jobs import documents, holder, rules, sql
 from fhirferry.jobs.protocol import Beat
 from fhirferry.model import job
-from fhirferry.model.errors import (
-    FerryError,
-    JobConflict,
-    JobNotFound,
-    PermanentError,
-    StoreBusy,
-    StoreDamaged,
-    TransientError,
-)
+from fhirferry.model.errors import JobConflict, JobNotFound, PermanentError, StoreBusy, StoreDamaged, TransientError
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
@@ -54,7 +45,7 @@ class SqliteJobStore:
         path: str | os.PathLike[str],
         *,
         clock: Clock,
-        is_dead: Callable[[str], bool] = holder_is_dead,
+        is_dead: Callable[[str], bool] = holder.is_dead,
         timeout: float = 30.0,
     ) -> None:
         self._path = os.fspath(path)
@@ -81,9 +72,9 @@ class SqliteJobStore:
             return rules.visible(self._find(db, job_id), job_id)
 
     def list(self, *, request_hash: str | None = None, unfinished: bool = False) -> Sequence[ExportJobRecord]:
-        query = "list-by-hash" if request_hash is not None else "list-open" if unfinished else "list"
+        query = self._sql["list-by-hash" if request_hash is not None else "list-open" if unfinished else "list"]
         with self._reading() as db:
-            records = (_record(row) for row in db.execute(self._sql[query], {"hash": request_hash}))
+            records = (documents.read_record(*row) for row in db.execute(query, {"hash": request_hash}))
             return tuple(record for record in records if not (unfinished and record.finished))
 
     def acquire(self, holder: str, limit: int, *, job_id: str | None = None) -> Sequence[ExportJobRecord]:
@@ -98,9 +89,9 @@ class SqliteJobStore:
         # Under the write lock this clock is later than every heartbeat that is in; without it a heartbeat may look
         # like one from the future, so only what is found under the lock is saved.
         now = self.now()
-        query = self._sql["acquirable" if job_id is None else "get"]
-        with closing(db.execute(query, {"now": now, "id": job_id})) as rows:
-            candidates = (_record(row) for row in rows)
+        query = "acquirable" if job_id is None else "get"
+        with closing(db.execute(self._sql[query], {"now": now, "id": job_id})) as rows:
+            candidates = (documents.read_record(*row) for row in rows)
             return rules.take(candidates, holder, limit, now, self._is_dead, by_operator=job_id is not None)
 
     def heartbeat(self, job_id: str, holder: str, epoch: int) -> Beat:
@@ -157,18 +148,13 @@ class SqliteJobStore:
 
     def acquire_cleanup(self, limit: int, *, lease: float, job_id: str | None = None) -> Sequence[ExportJobRecord]:
         with self._reading() as db:
-            if not self._cleanable(db, limit, job_id, self.now()):
+            asked = {"now": self.now(), "id": job_id, "limit": max(0, limit)}
+            if not db.execute(self._sql["cleanable"], asked).fetchall():
                 return ()
         with self._writing() as db:
-            now = self.now()
-            due = self._cleanable(db, limit, job_id, now)
-            return tuple(self._save(db, rules.lease_cleanup(record, now, lease)) for record in due)
-
-    def _cleanable(
-        self, db: sqlite3.Connection, limit: int, job_id: str | None, now: Instant
-    ) -> Sequence[ExportJobRecord]:
-        asked = {"now": now, "id": job_id, "limit": max(0, limit)}
-        return tuple(_record(row) for row in db.execute(self._sql["cleanable"], asked))
+            now = asked["now"] = self.now()
+            due = db.execute(self._sql["cleanable"], asked).fetchall()
+            return tuple(self._save(db, rules.lease_cleanup(documents.read_record(*row), now, lease)) for row in due)
 
     def cleaned(self, job_id: str, *, again_at: Instant | None) -> None:
         with self._writing() as db:
@@ -196,7 +182,7 @@ class SqliteJobStore:
 
     def _find(self, db: sqlite3.Connection, job_id: str) -> ExportJobRecord | None:
         row = db.execute(self._sql["get"], {"id": job_id}).fetchone()
-        return None if row is None else _record(row)
+        return None if row is None else documents.read_record(*row)
 
     def _save(self, db: sqlite3.Connection, record: ExportJobRecord) -> ExportJobRecord:
         document = documents.write_record(record)
@@ -259,15 +245,15 @@ def _set_wal(db: sqlite3.Connection, timeout: float) -> None:
     """The file keeps this mode. Two who make a ledger at once: SQLite's own wait does not cover this switch."""
     import time  # only for a new ledger
 
-    for pause in [0.05] * max(1, int(timeout / 0.05)):
+    while True:
         try:
             db.execute("pragma journal_mode = wal")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or timeout <= 0:
                 raise
-            time.sleep(pause)
-    raise StoreBusy("another process kept the new ledger locked")
+            time.sleep(0.02)
+            timeout -= 0.02
 
 
 def _apply(db: sqlite3.Connection, script: str) -> None:
@@ -278,11 +264,6 @@ def _apply(db: sqlite3.Connection, script: str) -> None:
         if sqlite3.complete_statement(statement):
             db.execute(statement)
             statement = ""
-
-
-def _record(row: tuple[int, Instant | None, str]) -> ExportJobRecord:
-    version, heartbeat, document = row
-    return documents.read_record(document, version, heartbeat)
 
 
 @contextmanager
@@ -308,7 +289,7 @@ def _translated(path: str) -> Iterator[None]:
         raise _as_ours(path, error) from error
 
 
-def _as_ours(path: str, error: sqlite3.Error) -> FerryError:
+def _as_ours(path: str, error: sqlite3.Error) -> Exception:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"the ledger {path} is locked by another process")

@@ -1,26 +1,26 @@
--- Queries of the SQLite ledger. Those that read jobs give (version, heartbeat, record).
+-- Queries of the SQLite ledger. Those that read jobs give (record, version, heartbeat).
 
 -- name: insert
 insert into job (id, version, heartbeat, record) values (:id, 1, null, :record);
 
 -- name: get
 -- Tombstones included; who must not see them looks at the record.
-select version, heartbeat, record from job where id = :id;
+select record, version, heartbeat from job where id = :id;
 
 -- name: list
-select version, heartbeat, record from job where deleted = 0 order by queued_time, number;
+select record, version, heartbeat from job where deleted = 0 order by queued_time, number;
 
 -- name: list-by-hash
-select version, heartbeat, record from job where hash = :hash and deleted = 0 order by queued_time, number;
+select record, version, heartbeat from job where hash = :hash and deleted = 0 order by queued_time, number;
 
 -- name: list-open
-select version, heartbeat, record from job
+select record, version, heartbeat from job
 where deleted = 0 and status in ('queued', 'retriable', 'running')
 order by queued_time, number;
 
 -- name: acquirable
 -- Candidates, oldest first: whether the holder of a running one is stale or dead is decided on the record.
-select version, heartbeat, record from job
+select record, version, heartbeat from job
 where deleted = 0 and status in ('queued', 'retriable', 'running')
     and (status <> 'retriable' or coalesce(retry_after, 0) <= :now)
 order by queued_time, number;
@@ -51,7 +51,7 @@ select document from file where job_id = :id order by kind, type, sequence;
 
 -- name: cleanable
 -- Tombstones included. Only finished jobs: nothing is swept from under a worker.
-select version, heartbeat, record from job
+select record, version, heartbeat from job
 where cleanup_due is not null and cleanup_due <= :now and status in ('completed', 'failed', 'canceled')
     and (:id is null or id = :id)
 order by cleanup_due, number limit :limit;

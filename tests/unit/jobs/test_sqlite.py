@@ -1,0 +1,259 @@
+"""What only the SQLite ledger promises: its file, its opening, its locks."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fhirferry.jobs import sql, sqlite
+from fhirferry.jobs.sqlite import SqliteJobStore
+from fhirferry.model.errors import PermanentError, StoreBusy, StoreDamaged
+from fhirferry.testing.job_store_bench import START, a_record, advanced
+
+
+def opened(path: Path, timeout: float = 30.0) -> SqliteJobStore:
+    return SqliteJobStore(path, clock=lambda: START, is_dead=lambda _: False, timeout=timeout)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def jobs(path: Path) -> Iterator[SqliteJobStore]:
+    jobs = opened(path)
+    yield jobs
+    jobs.close()
+
+
+def test_the_ledgers_files_are_for_its_owner_alone(jobs: SqliteJobStore, tmp_path: Path) -> None:
+    jobs.create(a_record("a"))
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == dict.fromkeys(
+        ("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600
+    )
+
+
+def test_every_commit_is_synchronous_in_wal_mode_also_after_opening_again(path: Path) -> None:
+    for _ in range(2):
+        jobs = opened(path)
+        assert jobs._db.execute("pragma synchronous").fetchone() == (2,)
+        assert jobs._db.execute("pragma journal_mode").fetchone() == ("wal",)
+        jobs.close()
+
+
+def test_what_was_written_is_there_after_closing_and_opening(path: Path) -> None:
+    jobs = opened(path)
+    jobs.create(a_record("a"))
+    (record,) = jobs.acquire("one", 1)
+    saved = jobs.commit(advanced(record), record.version)
+    jobs.close()
+    jobs = opened(path)
+    assert jobs.get("a") == saved
+    jobs.close()
+
+
+def test_the_document_is_the_single_truth_without_tag_and_heartbeat(jobs: SqliteJobStore) -> None:
+    jobs.create(a_record("a"))
+    jobs.acquire("one", 1)
+    row = jobs._db.execute(
+        "select version, heartbeat, status, holder, epoch, json_extract(record, '$.version'),"
+        " json_extract(record, '$.heartbeat') from job"
+    ).fetchone()
+    assert row == (2, START, "running", "one", 1, 0, None)
+
+
+@pytest.mark.parametrize("query", ["acquirable", "list-open", "cleanable", "list-by-hash"])
+def test_what_workers_poll_is_found_by_an_index_and_without_sorting_records(jobs: SqliteJobStore, query: str) -> None:
+    asked = {"now": START, "id": None, "limit": 1, "hash": "x"}
+    plan = "\n".join(row[3] for row in jobs._db.execute("explain query plan " + jobs._sql[query], asked))
+    assert "USING INDEX job_" in plan
+    if query in ("acquirable", "list-open"):
+        assert "TEMP B-TREE" not in plan
+
+
+# Opening
+
+
+def test_a_ledger_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match="cannot make the ledger"):
+        opened(tmp_path / "nowhere" / "ledger.db")
+
+
+def test_another_sqlite_file_is_refused_and_left_alone(path: Path) -> None:
+    other = sqlite3.connect(path)
+    other.execute("create table precious (x)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(PermanentError, match="not a fhirferry ledger"):
+        opened(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+    path.write_bytes(b"Hello, I am a letter.\n" * 100)
+    before = path.read_bytes()
+    with pytest.raises(StoreDamaged, match="not a ledger"):
+        opened(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_ledger_says_so(path: Path) -> None:
+    jobs = opened(path)
+    jobs.create(a_record("a"))
+    jobs.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    jobs = opened(path)  # the header is whole
+    with pytest.raises(StoreDamaged):
+        jobs.get("a")
+    jobs.close()
+
+
+def test_a_record_that_cannot_be_read_says_so_without_quoting_it(jobs: SqliteJobStore) -> None:
+    jobs.create(a_record("a"))
+    jobs._db.execute("update job set record = json_set(record, '$.status', 'secret')")
+    with pytest.raises(StoreDamaged) as failure:
+        jobs.get("a")
+    assert "status" in failure.value.message
+
+
+def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
+    path.touch()
+    jobs = opened(path)
+    assert jobs.list() == ()
+    jobs.close()
+
+
+def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
+    opened(path).close()
+    db = sqlite3.connect(path)
+    db.execute("pragma user_version = 99")
+    db.close()
+    with pytest.raises(PermanentError, match=r"newer fhirferry \(schema 99"):
+        opened(path)
+
+
+def test_an_older_ledger_is_migrated_in_one_transaction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = opened(path)
+    record = jobs.create(a_record("a"))
+    jobs.close()
+    scripts = {
+        "ledger": sql.script("ledger"),
+        "schema-2": "create table extra (x);\n-- more\ncreate table further (y);\n",
+        "schema-3": "create table extra (z);\n",
+    }
+    monkeypatch.setattr(sql, "script", scripts.__getitem__)
+    monkeypatch.setattr(sqlite, "SCHEMAS", ("schema-1", "schema-2", "schema-3"))
+    with pytest.raises(PermanentError, match="extra already exists"):
+        opened(path)
+    monkeypatch.setattr(sqlite, "SCHEMAS", ("schema-1", "schema-2"))
+    jobs = opened(path)
+    assert jobs._db.execute("pragma user_version").fetchone() == (2,)
+    assert jobs._db.execute("select count(*) from further").fetchone() == (0,)
+    assert jobs.get("a") == record, "and nothing of the failed migration is left"
+    jobs.close()
+
+
+def test_processes_that_make_the_ledger_at_once_share_one(path: Path) -> None:
+    source = f"""
+import os, sys
+from fhirferry.clock import system_clock
+from fhirferry.jobs.sqlite import SqliteJobStore
+from fhirferry.testing.job_store_bench import a_record
+sys.stdin.readline()
+jobs = SqliteJobStore({str(path)!r}, clock=system_clock)
+jobs.create(a_record(str(os.getpid())))
+jobs.close()
+"""
+    children = [subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, text=True) for _ in range(4)]
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        child.communicate(timeout=60)
+    assert [child.returncode for child in children] == [0] * 4
+    jobs = opened(path)
+    assert {record.id for record in jobs.list()} == {str(child.pid) for child in children}
+    jobs.close()
+
+
+# Locks
+
+
+def test_a_locked_ledger_is_busy_and_whoever_only_looks_does_not_wait(jobs: SqliteJobStore, path: Path) -> None:
+    jobs.create(a_record("a"))
+    impatient = opened(path, timeout=0.05)
+    jobs._db.execute("begin immediate")
+    for write in (
+        lambda: impatient.acquire("one", 1),
+        lambda: impatient.cancel("a"),
+        lambda: impatient.heartbeat("a", "one", 1),
+        lambda: impatient.create(a_record("b")),
+    ):
+        with pytest.raises(StoreBusy):
+            write()
+    assert impatient.get("a").id == "a"
+    assert impatient.acquire_cleanup(9, lease=1.0) == (), "an idle poll takes no write lock"
+    jobs._db.execute("rollback")
+    assert [record.id for record in impatient.acquire("one", 1)] == ["a"]
+    jobs._db.execute("begin immediate")
+    assert impatient.acquire("two", 1) == ()
+    jobs._db.execute("rollback")
+    impatient.close()
+
+
+def test_a_heartbeat_that_came_in_while_an_acquisition_waited_is_not_one_from_the_future(path: Path) -> None:
+    """The clock is read under the lock; before it, a living holder's heartbeat could be later than 'now'."""
+    now = [START]
+    owner = SqliteJobStore(path, clock=lambda: now[0], is_dead=lambda _: False)
+    owner.create(a_record("a"))
+    (record,) = owner.acquire("one", 1)
+    now[0] += 11_000_000  # stale: the first look finds it
+
+    class Rival(SqliteJobStore):
+        looks = 0
+
+        def now(self) -> int:
+            self.looks += 1
+            if self.looks == 2:  # under the lock the clock goes on; so it does for the owner, before
+                return now[0]
+            seen = now[0]
+            now[0] += 5
+            owner.heartbeat("a", "one", record.epoch)
+            now[0] += 5
+            return seen
+
+    rival = Rival(path, clock=lambda: now[0], is_dead=lambda _: False)
+    assert rival.acquire("two", 1) == ()
+    assert rival.looks == 2, "the first look took the heartbeat for one from the future"
+    rival.close()
+    owner.close()
+
+
+def test_a_closed_ledger_is_the_callers_mistake(path: Path) -> None:
+    jobs = opened(path)
+    jobs.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        jobs.list()
+
+
+def test_a_read_only_ledger_is_refused_for_good(path: Path) -> None:
+    opened(path).close()
+    if os.geteuid() == 0:
+        db = opened(path)
+        db._db.execute("pragma query_only = on")  # root may write everything; this is as near as it gets
+    else:
+        path.chmod(0o400)
+        db = opened(path)
+    with pytest.raises(PermanentError, match="cannot be used"):
+        db.create(a_record("a"))
+    db.close()
