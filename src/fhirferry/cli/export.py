@@ -1,0 +1,172 @@
+"""`fhirferry export`: make the job, or find the unfinished one of the same command, and run it here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fhirferry.cli.exits import Exit
+from fhirferry.cli.options import Invocation, define, json_option, option
+from fhirferry.cli.values import COUNT, DATABASE, DURATION, EXECUTOR, FOLDER, SINCE, SIZE, TYPES, UNTIL
+
+if TYPE_CHECKING:  # msgspec and the engine: `--help` does not need them
+    from fhirferry.exporter import Exporter, ExportJob
+    from fhirferry.model.job import JobSettings
+    from fhirferry.model.request import ExportRequest
+
+EXAMPLE = """
+fhirferry export --to out
+fhirferry export --to changes --since 2026-11-22T08:30:00Z --type Patient,Observation
+fhirferry export --to elsewhere --dry-run
+"""
+
+
+@define("export", example=EXAMPLE)
+@option("--from", "source", type=DATABASE, metavar="URL", help="Store to read; without it the default store.")
+@option("--to", "destination", type=FOLDER, metavar="URL", required=True, help="Folder that receives the files.")
+@option("--type", "types", type=TYPES, multiple=True, metavar="TYPE", help="Only these types: A,B or repeated.")
+@option("--since", type=SINCE, metavar="INSTANT", help="Only what changed after it, and what was deleted.")
+@option("--until", type=UNTIL, metavar="INSTANT", help="Only what changed before it.")
+@option("--max-file-size", type=SIZE, default="256MB", show_default=True, metavar="SIZE", help="Uncompressed.")
+@option("--compress", type=click.Choice(["none", "gzip"]), default="none", show_default=True, help="Files as .gz.")
+@option("--limit-rate", type=SIZE, metavar="SIZE", help="At most so many bytes a second, like 50MB.")
+@option("--ledger", type=DATABASE, metavar="URL", help="Ledger of jobs; without it the default ledger.")
+@option("--executor", type=EXECUTOR, default="inline", show_default=True, metavar="KIND", help="inline or processes:N.")
+@option("--heartbeat-timeout", type=DURATION, default="60s", show_default=True, metavar="DURATION",
+        help="Silence after which another worker may take over.")  # fmt: skip
+@option("--check", is_flag=True, help="Also parse every resource while exporting.")
+@option("--new", is_flag=True, help="Start another job even if one of the same command is unfinished.")
+@option("--detach", is_flag=True, help="Only queue the job; a worker runs it.")
+@option("--dry-run", is_flag=True, help="Show what would be exported; write nothing.")
+@option("--page-size", type=COUNT, default="1000", hidden=True, help="Resources in a page.")
+@option("--pages-per-commit", type=COUNT, hidden=True, help="Close files after so many pages.")
+@option("--seconds-per-commit", type=DURATION, default="60s", hidden=True, help="Close files after so long.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, /, invocation: Invocation, source: str | None, destination: str, **options: Any
+) -> Exit:
+    """Export a store, as it is now, into a folder of NDJSON files.
+
+    The same command while its job is unfinished resumes that job. Ctrl-C stops at a commit point.
+    """
+    from fhirferry.cli.opening import ledger_address, open_exporter, refuse_one_file, store_address
+    from fhirferry.settings import path_of
+
+    _refuse_combinations(ctx, options)
+    store = store_address(invocation, source)
+    ledger = options["ledger"] or invocation.settings.ledger
+    refuse_one_file(store, ledger)
+    request, settings = _request(options), _settings(options)
+    if options["dry_run"]:
+        known = ledger if path_of(ledger).exists() else None
+        with open_exporter(known) as exporter:
+            return _plan(invocation, exporter, request, store, destination)
+    ledger_address(invocation, options["ledger"], create=True)
+    with open_exporter(ledger, executor=options["executor"]) as exporter:
+        job, resumed = _find_or_start(invocation, exporter, request, settings, store, destination, options["new"])
+        if options["detach"]:
+            return _detached(invocation, job)
+        if not resumed:
+            invocation.console.say(f"Export job {job.id} started.")
+        from fhirferry.cli.running import run_here
+
+        return run_here(invocation, exporter, job, resumed, ledger=options["ledger"], executor=options["executor"])
+
+
+def _refuse_combinations(ctx: click.Context, options: dict[str, Any]) -> None:
+    if options["detach"] and options["dry_run"]:
+        raise click.UsageError("--detach queues a job, --dry-run makes none; give one of them.", ctx)
+    typed = ctx.get_parameter_source("executor") is click.core.ParameterSource.COMMANDLINE
+    if options["detach"] and typed:
+        raise click.UsageError("--executor belongs to the worker that will run the detached job.", ctx)
+
+
+def _request(options: dict[str, Any]) -> ExportRequest:
+    from fhirferry.model.request import ExportRequest
+
+    types = tuple(name for names in options["types"] for name in names) if options["types"] else None
+    return ExportRequest(types=types, since=options["since"], until=options["until"])
+
+
+def _settings(options: dict[str, Any]) -> JobSettings:
+    from fhirferry.model.job import JobSettings
+
+    return JobSettings(
+        page_resources=options["page_size"],
+        max_file_size=options["max_file_size"],
+        pages_per_commit=options["pages_per_commit"],
+        seconds_per_commit=options["seconds_per_commit"],
+        compression=options["compress"],
+        limit_rate=options["limit_rate"],
+        heartbeat_timeout=options["heartbeat_timeout"],
+        check=options["check"],
+    )
+
+
+def _find_or_start(
+    invocation: Invocation,
+    exporter: Exporter,
+    request: ExportRequest,
+    settings: JobSettings,
+    store: str,
+    destination: str,
+    new: bool,
+) -> tuple[ExportJob, bool]:
+    """The job, and whether it was there before."""
+    from fhirferry.cli.resuming import refuse_other_settings
+    from fhirferry.cli.texts_export import found
+
+    job = None if new else exporter.find(request, source=store, destination=destination)
+    if job is not None:
+        record = job.status()
+        refuse_other_settings(record, settings)
+        invocation.console.say(found(record, invocation.clock()))
+        return job, True
+    from fhirferry.model.errors import FolderInUse
+
+    try:
+        job = exporter.start(request, source=store, destination=destination, settings=settings)
+    except FolderInUse as error:
+        owner = [record for record in exporter.jobs() if record.destination_uri == destination]
+        if not owner:
+            raise
+        record = owner[-1]
+        then = f" To go on with it: fhirferry jobs retry {record.id}." if record.status == "failed" else ""
+        raise FolderInUse(f"{error.message} It belongs to job {record.id}, which is {record.status}.{then}") from error
+    return job, False
+
+
+def _detached(invocation: Invocation, job: ExportJob) -> Exit:
+    from fhirferry.cli.lines import JobLine
+
+    invocation.console.line(JobLine.of(job.status()))
+    invocation.console.text(
+        f"Job {job.id} waits for a worker. Start one: fhirferry worker; see it: fhirferry jobs show {job.id}"
+    )
+    return Exit.COMPLETE
+
+
+def _plan(invocation: Invocation, exporter: Exporter, request: ExportRequest, store: str, destination: str) -> Exit:
+    from fhirferry.cli.lines import PlanLine
+    from fhirferry.cli.texts_export import plan_page
+
+    plan = exporter.plan(request, source=store, destination=destination)
+    unfinished = exporter.find(request, source=store, destination=destination)
+    # The folder is claimed by the very job that the command would resume: that is no reason to refuse it.
+    problem = plan.problem if unfinished is None else None
+    invocation.console.line(
+        PlanLine(
+            source=store,
+            destination=destination,
+            resources=plan.resources,
+            bytes=plan.bytes,
+            by_type={name: {"resources": t.resources, "bytes": t.bytes} for name, t in sorted(plan.totals.items())},
+            free_bytes=plan.free_bytes,
+            problem=problem,
+            unfinished_job=unfinished.id if unfinished else None,
+        )
+    )
+    invocation.console.text(plan_page(plan, destination, problem, unfinished.id if unfinished else None))
+    return Exit.USAGE if problem else Exit.COMPLETE

@@ -1,0 +1,77 @@
+"""`fhirferry jobs watch` and `wait`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from fhirferry.cli.exits import Exit
+from fhirferry.cli.jobs_read import id_argument, ledger_option
+from fhirferry.cli.options import Invocation, define, json_option, option
+from fhirferry.cli.values import DURATION
+
+
+@define("watch", example="fhirferry jobs watch\nfhirferry jobs watch 3f9a --interval 5s")
+@click.argument("job_id", metavar="[ID]", required=False)
+@option("--interval", type=DURATION, default="1s", show_default=True, metavar="DURATION", help="Between two looks.")
+@ledger_option
+@json_option
+def watch(invocation: Invocation, job_id: str | None, interval: float, ledger: str | None) -> Exit:
+    """Follow one job, or all, until none is unfinished; prints what changed since the last look.
+
+    With an ID it ends as `jobs wait` does.
+    """
+    from fhirferry.cli.lines import JobLine
+    from fhirferry.cli.opening import ledger_address, open_exporter, pick
+    from fhirferry.cli.running import exit_of
+    from fhirferry.cli.texts_jobs import watched
+
+    console = invocation.console
+    seen: dict[str, str] = {}
+    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+        only = pick(exporter, job_id).id if job_id else None
+        following = {record.id for record in exporter.jobs(unfinished=True)} if only is None else {only}
+        while True:
+            records = [
+                r for r in exporter.jobs() if r.id == only or (only is None and (r.id in following or not r.finished))
+            ]
+            now = invocation.clock()
+            for record in records:
+                following.add(record.id)
+                text = watched(record, now)
+                if seen.get(record.id) != text:
+                    seen[record.id] = text
+                    console.line(JobLine.of(record))
+                    console.text(text)
+            if console.closed or all(record.finished for record in records):
+                return exit_of(records[0]) if only and records else Exit.COMPLETE
+            time.sleep(interval)
+
+
+@define("wait", example="fhirferry jobs wait 3f9a --timeout 2h")
+@id_argument
+@option("--timeout", type=DURATION, metavar="DURATION", help="Wait no longer; then the exit code is 6.")
+@ledger_option
+@json_option
+def wait(invocation: Invocation, job_id: str, timeout: float | None, ledger: str | None) -> Exit:
+    """Wait until a job is completed, failed or cancelled.
+
+    Ends with 0 when it completed, 3 with issues, 1 when it failed or was cancelled, 6 when it is not finished.
+    """
+    from fhirferry.cli.lines import JobLine
+    from fhirferry.cli.opening import ledger_address, open_exporter, pick
+    from fhirferry.cli.resuming import command_for
+    from fhirferry.cli.running import exit_of
+    from fhirferry.cli.texts_jobs import advice, watched
+
+    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+        record = exporter.job(pick(exporter, job_id).id).wait(timeout)
+    now = invocation.clock()
+    invocation.console.line(JobLine.of(record))
+    invocation.console.text(watched(record, now))
+    code = exit_of(record)
+    text = advice(record, now, command_for(record, ledger)) if code is not Exit.COMPLETE else None
+    if text:
+        invocation.console.say(text)
+    return code

@@ -1,0 +1,200 @@
+"""What `--json` prints: one JSON object a line, each with a `type`. Reference: docs/json-lines.md.
+
+Instants are FHIR instants in UTC, sizes bytes, durations seconds. Fields are only ever added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from fhirferry.model.instant import Instant, format_instant
+from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Kind
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Root of all lines."""
+
+
+class ErrorLine(Line, frozen=True, kw_only=True, tag="error"):
+    """The command ended with an error. error: its kind. exit_code: what the process exits with."""
+
+    error: str
+    message: str
+    exit_code: int
+
+
+class JobLine(Line, frozen=True, kw_only=True, tag="job"):
+    """A job as it stands in the ledger."""
+
+    id: str
+    status: str
+    progress: int
+    types: Sequence[str] | None
+    since: str | None
+    until: str | None
+    source: str
+    destination: str
+    requestor: str
+    queued_time: str
+    start_time: str | None
+    end_time: str | None
+    transaction_time: str | None
+    retry_after: str | None
+    heartbeat: str | None
+    holder: str | None
+    epoch: int
+    resources: int
+    bytes: int
+    total_resources: int
+    total_bytes: int
+    partitions: int
+    partitions_done: int
+    issue_count: int
+    issues: Sequence[str]
+    failure_count: int
+    failure: str | None
+    failure_details: str | None
+
+    @classmethod
+    def of(cls, record: ExportJobRecord) -> JobLine:
+        failure = record.failure
+        return cls(
+            id=record.id,
+            status=record.status,
+            progress=record.progress,
+            types=record.request.types,
+            since=instant(record.request.since),
+            until=instant(record.request.until),
+            source=record.source_uri,
+            destination=record.destination_uri,
+            requestor=record.requestor,
+            queued_time=format_instant(record.queued_time),
+            start_time=instant(record.start_time),
+            end_time=instant(record.end_time),
+            transaction_time=instant(record.transaction_time),
+            retry_after=instant(record.retry_after),
+            heartbeat=instant(record.heartbeat),
+            holder=record.holder,
+            epoch=record.epoch,
+            resources=record.resources,
+            bytes=record.bytes,
+            total_resources=sum(total.resources for total in record.totals.values()),
+            total_bytes=sum(total.bytes for total in record.totals.values()),
+            partitions=record.partitions,
+            partitions_done=record.partitions_done,
+            issue_count=record.issue_count,
+            issues=[issue.diagnostics for issue in record.issues],
+            failure_count=record.failure_count,
+            failure=failure.reason if failure else None,
+            failure_details=failure.details or None if failure else None,
+        )
+
+
+class FileLine(Line, frozen=True, kw_only=True, tag="file"):
+    """A listed file of a job. kind: output, deleted or error. resource_type: of its lines."""
+
+    job: str
+    kind: str
+    resource_type: str
+    name: str
+    count: int
+    bytes: int
+    raw_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, job_id: str, file: OutputFile) -> FileLine:
+        return cls(
+            job=job_id,
+            kind=file.kind,
+            resource_type=file.type,
+            name=file.name or file.part,
+            count=file.count,
+            bytes=file.bytes,
+            raw_bytes=file.raw_bytes,
+            sha256=file.sha256,
+        )
+
+
+class Sum(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files of one kind and type hold together. bytes: as stored. raw_bytes: before compression."""
+
+    kind: str
+    resource_type: str
+    files: int
+    count: int
+    bytes: int
+    raw_bytes: int
+
+    @classmethod
+    def of(cls, files: Sequence[OutputFile]) -> Sequence[Sum]:
+        """One per kind and type, output first, then deleted, then error; by type."""
+        groups: dict[tuple[int, str], list[OutputFile]] = {}
+        order = list(Kind)
+        for file in files:
+            groups.setdefault((order.index(file.kind), file.type), []).append(file)
+        return [
+            cls(
+                kind=order[kind],
+                resource_type=type_,
+                files=len(group),
+                count=sum(file.count for file in group),
+                bytes=sum(file.bytes for file in group),
+                raw_bytes=sum(file.raw_bytes for file in group),
+            )
+            for (kind, type_), group in sorted(groups.items())
+        ]
+
+
+class ExportLine(Line, frozen=True, kw_only=True, tag="export"):
+    """How `export` ended. seconds: of this run. resumed: the job was there before. resume: the command that goes on."""
+
+    job: str
+    status: str
+    resumed: bool
+    destination: str
+    transaction_time: str | None
+    resources: int
+    bytes: int
+    issue_count: int
+    files: int
+    by_type: Sequence[Sum]
+    seconds: float
+    failure: str | None
+    resume: str | None
+
+
+class PlanLine(Line, frozen=True, kw_only=True, tag="plan"):
+    """What `export --dry-run` found. free_bytes: null where unknown. problem: why the destination would be refused.
+    unfinished_job: the job that the same command would resume."""
+
+    source: str
+    destination: str
+    resources: int
+    bytes: int
+    by_type: Mapping[str, Mapping[str, int]]
+    free_bytes: int | None
+    problem: str | None
+    unfinished_job: str | None
+
+
+class DeletedJobLine(Line, frozen=True, kw_only=True, tag="deleted-job"):
+    """`jobs delete` is done. files: names that went with it."""
+
+    job: str
+    files: Sequence[str]
+
+
+class PrunedJobLine(Line, frozen=True, kw_only=True, tag="pruned-job"):
+    """`jobs prune` forgot this job."""
+
+    job: str
+
+
+def instant(value: Instant | None) -> str | None:
+    """FHIR instant, or null."""
+    return None if value is None else format_instant(value)

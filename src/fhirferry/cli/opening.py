@@ -1,0 +1,82 @@
+"""From addresses on the command line to the parts of the house: store, ledger, exporter."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from fhirferry.model.errors import RequestError
+from fhirferry.settings import path_of
+
+if TYPE_CHECKING:
+    from fhirferry.cli.options import Invocation
+    from fhirferry.exporter import Exporter
+    from fhirferry.model.job import ExportJobRecord
+    from fhirferry.store.sqlite import SqliteStore
+
+
+def store_address(invocation: Invocation, given: str | None) -> str:
+    """The store's URL: the one given, else the default one. It must be there: nobody exports what was never imported."""
+    url = given or invocation.settings.store
+    path = path_of(url)
+    if not path.exists():
+        raise RequestError(f"there is no store at {path}; fill one first: fhirferry import PATH" + _into(given))
+    return url
+
+
+def ledger_address(invocation: Invocation, given: str | None, *, create: bool) -> str:
+    """The ledger's URL: the one given, else the default one, whose folder is made where `create` says so."""
+    url = given or invocation.settings.ledger
+    if create and not given:
+        invocation.settings.make_home()
+    path = path_of(url)
+    if not create and not path.exists():
+        raise RequestError(f"there is no ledger at {path}: no export was started here (see --ledger, FHIRFERRY_HOME)")
+    return url
+
+
+def refuse_one_file(store: str, ledger: str) -> None:
+    """Store and ledger live apart: a job must be able to fail because its store is damaged."""
+    if path_of(store).resolve() == path_of(ledger).resolve():
+        raise RequestError(f"{path_of(store)} is given as store and as ledger; they must be two files")
+
+
+def open_exporter(ledger: str | None, *, executor: str = "inline", poll: float = 1.0) -> closing[Exporter]:
+    """The exporter over this ledger, closed at the end of the `with` block. None: it needs none, and makes no file."""
+    from fhirferry.exporter import Exporter  # the engine: only commands that work with jobs pay for its import
+
+    if ledger is None:
+        from fhirferry.clock import system_clock
+        from fhirferry.jobs.memory import MemoryJobStore
+
+        return closing(Exporter(ledger=MemoryJobStore(system_clock)))
+    return closing(Exporter(ledger=ledger, executor=executor, poll=poll))
+
+
+def open_store(invocation: Invocation, given: str | None) -> SqliteStore:
+    """The store that was given, else the default one; it must be there. Close it."""
+    from fhirferry.store.sqlite import SqliteStore
+
+    return SqliteStore(str(path_of(store_address(invocation, given))), clock=invocation.clock)
+
+
+def pick(exporter: Exporter, prefix: str) -> ExportJobRecord:
+    """The job whose id starts with `prefix`. RequestError: none, or several."""
+    from fhirferry.model.errors import JobNotFound
+
+    found = [record for record in exporter.jobs() if record.id.startswith(prefix)]
+    exact = [record for record in found if record.id == prefix]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if not found:
+        raise JobNotFound(f"no job {prefix!r} in this ledger; see: fhirferry jobs list")
+    raise RequestError(f"{prefix!r} is the beginning of {len(found)} jobs: {', '.join(r.id for r in found[:5])}")
+
+
+def short_place(url: str) -> str:
+    """A file or folder as people write it; other addresses as they are."""
+    return str(path_of(url)) if url.startswith(("file://", "sqlite://")) else url
+
+
+def _into(given: str | None) -> str:
+    return f" --store {path_of(given)}" if given else ""

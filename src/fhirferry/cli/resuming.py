@@ -1,0 +1,84 @@
+"""The command line that goes on with a job, made from its record; and what differs from the one that was typed."""
+
+from __future__ import annotations
+
+from fhirferry.cli.opening import short_place
+from fhirferry.model.errors import RequestError
+from fhirferry.model.instant import format_instant
+from fhirferry.model.job import ExportJobRecord, JobSettings
+
+SETTING_OPTIONS = {
+    "max_file_size": "--max-file-size",
+    "compression": "--compress",
+    "limit_rate": "--limit-rate",
+    "heartbeat_timeout": "--heartbeat-timeout",
+    "check": "--check",
+    "page_resources": "--page-size",
+    "pages_per_commit": "--pages-per-commit",
+    "seconds_per_commit": "--seconds-per-commit",
+}
+"""Field of JobSettings -> the option of `export` that sets it."""
+
+
+def given(settings: JobSettings) -> dict[str, str]:
+    """The settings that differ from the defaults, as option and value; the value of a flag is empty."""
+    default = JobSettings()
+    return {
+        option: _value(getattr(settings, field))
+        for field, option in SETTING_OPTIONS.items()
+        if getattr(settings, field) != getattr(default, field)
+    }
+
+
+def command_for(record: ExportJobRecord, ledger: str | None, executor: str = "inline") -> str:
+    """The `export` command that finds this job again and runs it. ledger: as it was typed, None for the default one."""
+    import shlex  # only where a person is told what to type
+
+    request = record.request
+    words = [
+        "fhirferry",
+        "export",
+        "--from",
+        short_place(record.source_uri),
+        "--to",
+        short_place(record.destination_uri),
+    ]
+    if request.types is not None:
+        words += ["--type", ",".join(request.types)]
+    if request.since is not None:
+        words += ["--since", format_instant(request.since)]
+    if request.until is not None:
+        words += ["--until", format_instant(request.until)]
+    for option, value in given(record.settings).items():
+        words += [option, value] if value else [option]
+    if ledger is not None:
+        words += ["--ledger", short_place(ledger)]
+    if executor != "inline":
+        words += ["--executor", executor]
+    return shlex.join(words)
+
+
+def refuse_other_settings(record: ExportJobRecord, typed: JobSettings) -> None:
+    """A job keeps its settings: half its files would be cut one way, half another. RequestError says which differ."""
+    differ = [
+        f"{option} was {_said(getattr(record.settings, field))}, now {_said(getattr(typed, field))}"
+        for field, option in SETTING_OPTIONS.items()
+        if getattr(record.settings, field) != getattr(typed, field)
+    ]
+    if differ:
+        raise RequestError(
+            f"job {record.id} of this very export is unfinished and keeps the settings it began with: "
+            f"{'; '.join(differ)}. Give these to resume it, or end it first: fhirferry jobs delete {record.id}"
+        )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return ""
+    return f"{value:g}s" if isinstance(value, float) else str(value)
+
+
+def _said(value: object) -> str:
+    if value is None or value is False:
+        return "not given"
+    return "given" if value is True else _value(value)

@@ -1,0 +1,82 @@
+"""Run one job in this process, and say how it ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fhirferry.cli.exits import Exit
+from fhirferry.cli.interrupts import stop_on_signal
+from fhirferry.cli.lines import ExportLine, Sum, instant
+from fhirferry.cli.opening import short_place
+from fhirferry.cli.progress import Progress
+from fhirferry.cli.resuming import command_for
+from fhirferry.cli.texts_export import result_page
+from fhirferry.cli.texts_jobs import advice
+from fhirferry.model.job import ExportJobRecord, JobStatus
+
+if TYPE_CHECKING:
+    from fhirferry.cli.options import Invocation
+    from fhirferry.exporter import Exporter, ExportJob
+
+STOPPING = (
+    "Stopping at the next commit point; once more (Ctrl-C) stops at once. What is committed stays in either case."
+)
+
+
+def run_here(
+    invocation: Invocation, exporter: Exporter, job: ExportJob, resumed: bool, *, ledger: str | None, executor: str
+) -> Exit:
+    """See the job to its end, or to a stop at a commit point. ledger: as typed, for the command that goes on."""
+    console = invocation.console
+    before = job.status()
+    start = time.monotonic()
+    with stop_on_signal(console, STOPPING) as stop:
+        worker = exporter.worker(stop=stop, log=console.say, on_progress=Progress(console, invocation.clock))
+        record = worker.run_job(job.id)
+    seconds = time.monotonic() - start
+    console.end_progress()
+    code = exit_of(record)
+    run_it = command_for(record, ledger, executor)
+    files = job.files() if record.status is JobStatus.COMPLETED else ()
+    sums = Sum.of(files)
+    console.line(
+        ExportLine(
+            job=record.id,
+            status=record.status,
+            resumed=resumed,
+            destination=record.destination_uri,
+            transaction_time=instant(record.transaction_time),
+            resources=record.resources,
+            bytes=record.bytes,
+            issue_count=record.issue_count,
+            files=len(files),
+            by_type=sums,
+            seconds=round(seconds, 3),
+            failure=record.failure.reason if record.failure else None,
+            resume=run_it if code is Exit.STOPPED else None,
+        )
+    )
+    if code in (Exit.COMPLETE, Exit.WITH_ISSUES):
+        console.text(result_page(record, sums, seconds, record.bytes - before.bytes, resumed))
+    elif code is Exit.STOPPED:
+        done = f"{record.progress} % of job {record.id} is committed"
+        console.text(f"Stopped: {done} in {short_place(record.destination_uri)}. To go on:\n  {run_it}")
+    else:
+        console.error(_ended_badly(record, invocation, run_it))
+    return code
+
+
+def exit_of(record: ExportJobRecord) -> Exit:
+    """The exit code that a job's state means."""
+    if record.status is JobStatus.COMPLETED:
+        return Exit.WITH_ISSUES if record.issue_count else Exit.COMPLETE
+    return Exit.FAILED if record.finished else Exit.STOPPED
+
+
+def _ended_badly(record: ExportJobRecord, invocation: Invocation, run_it: str) -> str:
+    if record.status is JobStatus.CANCELED:
+        return f"Error: job {record.id} was cancelled; its files are removed."
+    failure = record.failure
+    reason = " ".join(filter(None, (failure.reason, failure.details))) if failure else "unknown reason"
+    return f"Error: job {record.id} failed: {reason}\n{advice(record, invocation.clock(), run_it) or ''}".rstrip()

@@ -1,0 +1,61 @@
+"""How `export` speaks: what it found, what it did, what it would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fhirferry.cli.opening import short_place
+from fhirferry.cli.tables import table
+from fhirferry.model.instant import Instant, format_instant
+from fhirferry.model.job import ExportJobRecord, JobStatus, stale
+from fhirferry.model.quantity import format_duration, format_size
+
+if TYPE_CHECKING:
+    from fhirferry.cli.lines import Sum
+    from fhirferry.exporter import DryRun
+
+
+def found(record: ExportJobRecord, now: Instant) -> str:
+    """What is said when the typed command meets its unfinished job."""
+    moment = f", as of {format_instant(record.transaction_time)}" if record.transaction_time is not None else ""
+    text = f"Resuming export job {record.id}: {record.progress} % done{moment}."
+    if record.status is JobStatus.RUNNING and not stale(record, now):
+        return (
+            f"Export job {record.id} is running already ({record.holder}); waiting for it, or taking over when it dies."
+        )
+    return text
+
+
+def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, written: int, resumed: bool) -> str:
+    """How a completed export is told. written: bytes committed by this run, in `seconds`."""
+    moment = format_instant(record.transaction_time or 0)
+    place = short_place(record.destination_uri)
+    per_second = f", {format_size(written / seconds)}/s" if seconds and written else ""
+    lines = [
+        f"Exported {record.resources:,} resources ({format_size(record.bytes)}) to {place} "
+        f"in {format_duration(seconds)}{per_second}{' (resumed)' if resumed else ''}.",
+        f"As of {moment}; what comes later: --since {moment}",
+    ]
+    names = {"output": "", "deleted": " (deleted)", "error": " (error)"}
+    if sums:
+        rows = [(s.resource_type + names[s.kind], f"{s.files:,}", f"{s.count:,}", format_size(s.bytes)) for s in sums]
+        lines.append(table(("TYPE", "FILES", "LINES", "SIZE"), rows, right=(1, 2, 3)))
+    if record.issue_count:
+        lines.append(f"{record.issue_count:,} issues: the OperationOutcome files name what could not be exported.")
+    return "\n".join(lines)
+
+
+def plan_page(plan: DryRun, destination: str, problem: str | None, unfinished: str | None) -> str:
+    """What a dry run found."""
+    rows = [(name, f"{t.resources:,}", format_size(t.bytes)) for name, t in sorted(plan.totals.items())]
+    rows.append(("all", f"{plan.resources:,}", format_size(plan.bytes)))
+    lines = [table(("TYPE", "RESOURCES", "SIZE"), rows, right=(1, 2))]
+    place = short_place(destination)
+    lines.append(f"Destination {place}: {problem}" if problem else f"Destination {place}: can be used.")
+    if plan.free_bytes is not None:
+        enough = "" if plan.free_bytes > plan.bytes else ", which is less than the export's uncompressed size"
+        lines.append(f"Free space: {format_size(plan.free_bytes)}{enough}.")
+    if unfinished:
+        lines.append(f"The same command would resume job {unfinished}.")
+    return "\n".join(lines)

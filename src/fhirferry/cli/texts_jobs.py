@@ -1,0 +1,173 @@
+"""Jobs as a person reads them: tables, states, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fhirferry.cli.opening import short_place
+from fhirferry.cli.resuming import given
+from fhirferry.cli.tables import table
+from fhirferry.model.instant import SECOND, Instant, format_instant
+from fhirferry.model.job import ExportJobRecord, JobStatus, stale
+from fhirferry.model.quantity import format_duration, format_size
+
+if TYPE_CHECKING:
+    from fhirferry.model.output import OutputFile
+
+
+def state(record: ExportJobRecord, now: Instant) -> str:
+    """One word, and what one needs to know with it."""
+    if record.status is JobStatus.RUNNING and stale(record, now):
+        return "running, holder silent"
+    if record.status is JobStatus.RETRIABLE and record.retry_after is not None:
+        return f"retriable in {format_duration(max(0, record.retry_after - now) / SECOND)}"
+    if record.status is JobStatus.COMPLETED and record.issue_count:
+        return f"completed, {record.issue_count} issues"
+    return str(record.status)
+
+
+def rate(record: ExportJobRecord, now: Instant) -> float | None:
+    """Bytes per second since the first acquisition; None where there is nothing to measure."""
+    if record.start_time is None or not record.bytes:
+        return None
+    end = record.end_time if record.end_time is not None else now
+    return record.bytes * SECOND / max(end - record.start_time, 1)
+
+
+def left(record: ExportJobRecord, now: Instant) -> float | None:
+    """Seconds until a running job's end, by its rate so far."""
+    speed = rate(record, now)
+    total = sum(t.bytes for t in record.totals.values())
+    if record.status is not JobStatus.RUNNING or speed is None or total <= record.bytes:
+        return None
+    return (total - record.bytes) / speed
+
+
+def progress(record: ExportJobRecord, now: Instant) -> str:
+    """`exporting 42 %: 1,234,000 of 3,000,000 resources, 1.2 GB, 85 MB/s, 40s left`"""
+    total = sum(t.resources for t in record.totals.values())
+    of_total = f" of {total:,}" if total else ""
+    parts = [f"exporting {record.progress} %: {record.resources:,}{of_total} resources", format_size(record.bytes)]
+    speed, rest = rate(record, now), left(record, now)
+    if speed is not None:
+        parts.append(f"{format_size(speed)}/s")
+    if rest is not None:
+        parts.append(f"{format_duration(rest)} left")
+    return ", ".join(parts)
+
+
+def job_table(records: Sequence[ExportJobRecord], now: Instant) -> str:
+    """The ledger, oldest first."""
+    rows = [
+        (
+            record.id,
+            state(record, now),
+            f"{record.progress} %",
+            f"{record.resources:,}",
+            "-" if (speed := rate(record, now)) is None else f"{format_size(speed)}/s",
+            "-" if (rest := left(record, now)) is None else format_duration(rest),
+            format_duration(max(0, now - record.queued_time) / SECOND),
+            short_place(record.destination_uri),
+        )
+        for record in records
+    ]
+    head = ("ID", "STATUS", "DONE", "RESOURCES", "RATE", "LEFT", "AGE", "DESTINATION")
+    return table(head, rows, right=(2, 3, 4, 5, 6))
+
+
+def queue(records: Sequence[ExportJobRecord], now: Instant) -> str | None:
+    """What to know about the jobs that wait; None when none does."""
+    queued = [record for record in records if record.status is JobStatus.QUEUED]
+    if not queued:
+        return None
+    age = format_duration(max(0, now - min(record.queued_time for record in queued)) / SECOND)
+    count = "1 job waits" if len(queued) == 1 else f"{len(queued)} jobs wait"
+    text = f"{count}, the oldest for {age}"
+    if any(record.status is JobStatus.RUNNING and not stale(record, now) for record in records):
+        return text + "."
+    return text + ": waiting for a worker, and no job is running. Start one: fhirferry worker"
+
+
+def advice(record: ExportJobRecord, now: Instant, run_it: str) -> str | None:
+    """What the reader can do about a job; None where there is nothing to do. run_it: the export command of this job."""
+    if record.status is JobStatus.FAILED:
+        return f"Remove the cause, then: fhirferry jobs retry {record.id}"
+    if record.status is JobStatus.RETRIABLE:
+        return f"It is tried again by itself; at once with: {run_it}"
+    if record.status is JobStatus.QUEUED:
+        return f"Run it here: {run_it}\nor let a worker do it: fhirferry worker"
+    if record.status is JobStatus.RUNNING and stale(record, now):
+        return f"Its holder is silent; any worker takes it over, or: {run_it}"
+    if record.status is JobStatus.COMPLETED and record.issue_count:
+        return "Resources that could not be exported are named in the error file."
+    return None
+
+
+def job_page(record: ExportJobRecord, now: Instant, run_it: str) -> str:
+    """Everything about a job."""
+    request = record.request
+    pairs: list[tuple[str, str | None]] = [
+        ("job", record.id),
+        ("status", state(record, now)),
+        ("progress", f"{record.progress} %"),
+        ("resources", f"{record.resources:,}" + _of(sum(t.resources for t in record.totals.values()))),
+        ("size", format_size(record.bytes)),
+        ("rate", None if (speed := rate(record, now)) is None else f"{format_size(speed)}/s"),
+        ("time left", None if (rest := left(record, now)) is None else format_duration(rest)),
+        ("partitions", f"{record.partitions_done} of {record.partitions}"),
+        ("from", record.source_uri),
+        ("to", record.destination_uri),
+        ("types", ", ".join(request.types) if request.types else "all"),
+        ("since", _instant(request.since)),
+        ("until", _instant(request.until)),
+        ("as of", _instant(record.transaction_time)),
+        ("queued", _instant(record.queued_time)),
+        ("started", _instant(record.start_time)),
+        ("ended", _instant(record.end_time)),
+        ("holder", record.holder),
+        ("heartbeat", _instant(record.heartbeat) if record.status is JobStatus.RUNNING else None),
+        ("requestor", record.requestor or None),
+        (
+            "settings",
+            ", ".join(f"{option} {value}".rstrip() for option, value in given(record.settings).items()) or None,
+        ),
+        ("acquired", f"{record.epoch} times"),
+        ("failures", f"{record.failure_count}" if record.failure_count else None),
+        ("last failure", record.failure.reason if record.failure else None),
+        ("details", record.failure.details or None if record.failure else None),
+        ("issues", f"{record.issue_count:,}" if record.issue_count else None),
+        *(("", issue.diagnostics) for issue in record.issues),
+        ("what to do", None if (text := advice(record, now, run_it)) is None else text.replace("\n", "\n" + " " * 14)),
+    ]
+    return "\n".join(f"{name:<12}  {value}" for name, value in pairs if value is not None)
+
+
+def file_table(files: Sequence[OutputFile]) -> str:
+    """A job's files, by list of the manifest."""
+    rows = [(f.name or f.part, f.kind, f"{f.count:,}", format_size(f.bytes), f.sha256[:12]) for f in files]
+    return table(("FILE", "KIND", "LINES", "SIZE", "SHA-256"), rows, right=(2, 3))
+
+
+def milestone(record: ExportJobRecord) -> str:
+    """A worker's line on a job's new status."""
+    place = short_place(record.destination_uri)
+    text = f"{record.id}  {record.status:<9}  {record.resources:,} resources, {format_size(record.bytes)}  {place}"
+    return f"{text}  {record.failure.reason}" if record.failure and record.status is JobStatus.FAILED else text
+
+
+def watched(record: ExportJobRecord, now: Instant) -> str:
+    """One line on a job; the same text means that nothing happened."""
+    if record.status is JobStatus.RUNNING and not stale(record, now):
+        of_total = _of(sum(t.resources for t in record.totals.values()))
+        done = f"{record.progress} %, {record.resources:,}{of_total} resources, {format_size(record.bytes)}"
+        return f"{record.id}  {record.status}  {done}"
+    return milestone(record)
+
+
+def _of(total: int) -> str:
+    return f" of {total:,}" if total else ""
+
+
+def _instant(value: Instant | None) -> str | None:
+    return None if value is None else format_instant(value)

@@ -1,0 +1,61 @@
+"""Types of option values. What a value may look like is said where it is read, in `model` and `settings`."""
+
+from __future__ import annotations
+
+import re
+
+from fhirferry.cli.options import Parsed
+from fhirferry.model.errors import RequestError
+from fhirferry.model.instant import parse_instant
+from fhirferry.model.quantity import parse_duration, parse_size
+
+
+def _database(text: str) -> str:
+    from fhirferry.settings import database_url  # imports msgspec, which `--help` doesn't need
+
+    return database_url(text)
+
+
+def _folder(text: str) -> str:
+    from fhirferry.settings import destination_url  # see _database
+
+    return destination_url(text)
+
+
+def _types(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _executor(text: str) -> str:
+    kind, colon, count = text.strip().partition(":")
+    if kind == "inline" and not colon:
+        return kind
+    if kind == "processes" and count.isdecimal() and int(count) > 0:
+        return f"processes:{int(count)}"
+    raise RequestError(f"{text!r} is not an executor; write inline, or processes:N with the number of processes")
+
+
+def _count(text: str) -> int:
+    if text.strip().isdecimal() and int(text) > 0:
+        return int(text)
+    raise RequestError(f"{text!r} is not a whole number above zero")
+
+
+def _reference(text: str) -> tuple[str, str]:
+    """https://hl7.org/fhir/R4/datatypes.html#id"""
+    match = re.fullmatch(r"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9.-]{1,64})", text.strip())
+    if match is None:
+        raise RequestError(f"{text!r} is not a resource's name; write it like Patient/123")
+    return match[1], match[2]
+
+
+SIZE = Parsed("size", parse_size)
+DURATION = Parsed("duration", parse_duration)
+SINCE = Parsed("instant", parse_instant)
+UNTIL = Parsed("instant", lambda text: parse_instant(text, round_up=True))
+DATABASE = Parsed("url", _database)
+FOLDER = Parsed("url", _folder)
+TYPES = Parsed("types", _types)
+EXECUTOR = Parsed("executor", _executor)
+COUNT = Parsed("n", _count)
+REFERENCE = Parsed("type/id", _reference)

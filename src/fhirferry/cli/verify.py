@@ -1,0 +1,94 @@
+"""`fhirferry verify`: read an export again and say whether it is what its manifest says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fhirferry.cli.exits import Exit
+from fhirferry.cli.options import Invocation, define, json_option, option
+from fhirferry.cli.values import DATABASE, FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fhirferry.engine.verify_findings import Finding
+
+EXAMPLE = """
+fhirferry verify out
+fhirferry verify out/manifest.json --against fhirferry-data/store.db
+"""
+
+
+@define("verify", example=EXAMPLE)
+@click.argument("target", type=FOLDER, metavar="MANIFEST_OR_FOLDER")
+@option("--against", type=DATABASE, metavar="URL", help="Store to compare with, as of the export's transaction time.")
+@json_option
+def command(invocation: Invocation, target: str, against: str | None) -> Exit:
+    """Read every file of an export again: checksums, counts, types, doubles, and what a store has beside it.
+
+    Ends with 0 when all holds, 4 when something differs, 5 when it cannot tell.
+    """
+    from fhirferry.cli.lines_verify import FindingLine, VerifyLine
+    from fhirferry.cli.opening import open_exporter, store_address
+    from fhirferry.cli.texts_verify import finding_text, verify_page
+    from fhirferry.engine.verify_findings import Outcome
+
+    console = invocation.console
+    folder, manifest = _split(target)
+    source = store_address(invocation, against) if against else None
+
+    def on_finding(finding: Finding) -> None:
+        console.line(FindingLine.of(finding))
+        console.text(finding_text(finding))
+
+    with open_exporter(None) as exporter:
+        report = exporter.verify(
+            folder,
+            manifest_name=manifest,
+            against=source,
+            on_finding=on_finding,
+            on_progress=_progress(invocation),
+        )
+    console.end_progress()
+    console.line(VerifyLine.of(report))
+    console.text(verify_page(report))
+    codes = {
+        Outcome.HOLDS: Exit.COMPLETE,
+        Outcome.DIFFERS: Exit.DIFFERS,
+        Outcome.CANNOT_TELL: Exit.CANNOT_TELL,
+    }
+    return codes[report.outcome]
+
+
+def _split(target: str) -> tuple[str, str]:
+    """Folder and manifest of what was typed: a folder holds `manifest.json`."""
+    from fhirferry.model.errors import RequestError
+    from fhirferry.settings import path_of
+
+    path = path_of(target)
+    if path.is_dir():
+        return target, "manifest.json"
+    if not path.is_file():
+        raise RequestError(f"there is no {path}; give the folder of an export, or its manifest")
+    return target.rpartition("/")[0], path.name
+
+
+def _progress(invocation: Invocation) -> Callable[[str, int, int], None]:
+    """A line every few seconds; (pass, done, total) as engine.verify tells them."""
+    from fhirferry.model.instant import SECOND
+    from fhirferry.model.quantity import format_size
+
+    console, clock = invocation.console, invocation.clock
+    every = SECOND // 2 if console.on_terminal else 5 * SECOND
+    due = clock() + every
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal due
+        if (now := clock()) >= due:
+            due = now + every
+            amount = f"{format_size(done)} of {format_size(total)}" if stage == "files" else f"{done:,} of {total:,}"
+            console.progress(f"verifying {stage}: {amount}")
+
+    return tell

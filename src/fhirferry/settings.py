@@ -1,0 +1,169 @@
+"""Where things are and where options come from: command line, then `FHIRFERRY_<OPTION>`, then a TOML file.
+
+Theory of operation. Whoever has options (the command line, later the HTTP server) describes them by their long names;
+`ConfigFile` gives the values that the TOML file has for one command, refusing what nobody knows. Addresses become
+absolute URLs here, so that a job's record means the same folder for a worker that was started elsewhere. A URL is its
+scheme, `://` and the path as it is: nothing is percent-encoded, so that every path has exactly one URL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fhirferry.model.errors import RequestError
+
+DEFAULT_HOME = "fhirferry-data"
+DEFAULT_CONFIG = "fhirferry.toml"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """An installation's places. home: absolute folder; store, ledger: the `sqlite:///` URLs used where none is given."""
+
+    home: str
+
+    @classmethod
+    def at(cls, home: str | None) -> Settings:
+        """Settings of this home; None is `./fhirferry-data`. Nothing is created."""
+        return cls(home=str(Path(home or DEFAULT_HOME).absolute()))
+
+    @property
+    def store(self) -> str:
+        return _url("sqlite", Path(self.home, "store.db"))
+
+    @property
+    def ledger(self) -> str:
+        return _url("sqlite", Path(self.home, "ledger.db"))
+
+    def make_home(self) -> None:
+        """Create the home on first use: mode 0700 (it holds health data), with a `.gitignore` so that nobody commits it.
+        An existing folder is left as it is. RequestError when it cannot be made."""
+        home = Path(self.home)
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with Path(home, ".gitignore").open("x", encoding="utf-8") as ignore:
+                ignore.write("*\n")
+        except FileExistsError:
+            if not home.is_dir():
+                raise RequestError(f"{home} is not a folder; name another one with FHIRFERRY_HOME") from None
+        except OSError as error:
+            raise RequestError(
+                f"cannot make {home} ({error.strerror}); name a folder you may write to with FHIRFERRY_HOME"
+            ) from None
+
+
+def database_url(text: str) -> str:
+    """`sqlite:///` URL with an absolute path, of `sqlite:///abs`, `sqlite:rel/path` or a plain path. RequestError."""
+    return _absolute(text, "sqlite", "a path, sqlite:///absolute/path or sqlite:relative/path")
+
+
+def destination_url(text: str) -> str:
+    """`file:///` URL with an absolute path, of `file:///abs` or a plain path. RequestError."""
+    return _absolute(text, "file", "a path or file:///absolute/path")
+
+
+def path_of(url: str) -> Path:
+    """The path in a URL that the functions above made."""
+    return Path(url.partition("://")[2])
+
+
+def _absolute(text: str, scheme: str, offered: str) -> str:
+    raw = text.strip()
+    if not raw:
+        raise RequestError(f"an empty address; write {offered}")
+    given, colon, rest = raw.partition(":")
+    if not colon or not _is_scheme(given):
+        return _url(scheme, Path(raw).absolute())
+    if "@" in rest and ":" in rest.partition("@")[0].lstrip("/"):
+        # Never quoted back: what is typed here ends in logs, process lists and job records.
+        raise RequestError(f"the {given}: address has a password in it; addresses are recorded, so it must hold none")
+    if given.lower() != scheme:
+        raise RequestError(f"{given}: is not offered here; write {offered}")
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise RequestError(f"{raw!r} names a host; write {offered}")
+        rest = "/" + path
+    if not rest.strip("/"):
+        raise RequestError(f"{raw!r} names no path; write {offered}")
+    return _url(scheme, Path(rest).absolute())
+
+
+def _is_scheme(text: str) -> bool:
+    # One letter is a drive of Windows; a path may hold a colon further on ("./odd:name").
+    return len(text) > 1 and text[0].isalpha() and all(c.isalnum() or c in "+-." for c in text)
+
+
+def _url(scheme: str, path: Path) -> str:
+    # normpath: "a/../b" and "b" are one place, and must be one job. Links are kept: they are how people move data.
+    return f"{scheme}://{os.path.normpath(path)}"
+
+
+class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A TOML file with options: top-level keys hold for every command that has the option, tables for one command."""
+
+    path: str
+    content: Mapping[str, Any]
+
+    @classmethod
+    def find(cls, named: str | None) -> ConfigFile | None:
+        """The file that was named, else `./fhirferry.toml` where there is one. RequestError: not there, not TOML."""
+        path = Path(named or DEFAULT_CONFIG)
+        if not named and not path.is_file():
+            return None
+        import tomllib  # only where there is a file: most runs have none, and start-up counts
+
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise RequestError(f"cannot read the configuration {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RequestError(f"{path} is not TOML: {error}") from None
+        return cls(path=str(path), content=content)
+
+    def options(
+        self,
+        command: Sequence[str],
+        known: Collection[str],
+        *,
+        commands: Collection[str],
+        elsewhere: Callable[[], Collection[str]],
+    ) -> dict[str, Any]:
+        """Values for one command by long option name (`max-file-size`); a nearer table wins over a farther one.
+
+        command: its names, as in `("jobs", "prune")`. known: its options. commands: all first names of commands.
+        elsewhere: the options of all commands; asked only when the file has a key that this command does not know.
+        RequestError names an unknown key and the nearest right one.
+        """
+        values: dict[str, Any] = {}
+        level: Any = self.content
+        for depth in range(len(command) + 1):
+            inner = depth < len(command)
+            for key, value in level.items():
+                name = key.replace("_", "-")
+                if isinstance(value, dict):
+                    if depth == 0 and name not in commands:
+                        self._refuse(key, "table", commands)
+                    if not inner:
+                        raise RequestError(f"{self.path}: {key} in [{'.'.join(command)}] is a table, not a value")
+                elif name in known:
+                    values[name] = value
+                elif not inner or name not in elsewhere():
+                    # The keys of a table of commands ([jobs]) and of the file itself belong to several commands.
+                    self._refuse(key, "option", known if not inner else elsewhere(), command[:depth])
+            if inner:
+                level = level.get(command[depth], {})
+                if not isinstance(level, dict):
+                    break
+        return values
+
+    def _refuse(self, key: str, what: str, known: Collection[str], table: Sequence[str] = ()) -> None:
+        from difflib import get_close_matches  # only on the way to an error message
+
+        near = get_close_matches(key.replace("_", "-"), known, n=1, cutoff=0.0)
+        place = f" in [{'.'.join(table)}]" if table else ""
+        raise RequestError(f"{self.path}: there is no {what} {key!r}{place}; the nearest is {near[0]!r}")
