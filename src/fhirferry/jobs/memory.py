@@ -73,10 +73,12 @@ class MemoryJobStore:
                 and not (unfinished and record.finished)
             )
 
-    def acquire(self, holder: str, limit: int, *, job_id: str | None = None) -> Sequence[ExportJobRecord]:
+    def acquire(
+        self, holder: str, limit: int, *, job_id: str | None = None, by_operator: bool = False
+    ) -> Sequence[ExportJobRecord]:
         with self._lock:
             candidates = (record for record in self._by_age() if job_id is None or record.id == job_id)
-            steps = rules.take(candidates, holder, limit, self.now(), self._is_dead, by_operator=job_id is not None)
+            steps = rules.take(candidates, holder, limit, self.now(), self._is_dead, by_operator=by_operator)
             return tuple(record for record in map(self._save, steps) if not record.finished)
 
     def heartbeat(self, job_id: str, holder: str, epoch: int) -> Beat:
@@ -132,7 +134,7 @@ class MemoryJobStore:
 
     def resume(self, job_id: str) -> ExportJobRecord:
         with self._lock:
-            return self._save(job.resume(rules.visible(self._find(job_id), job_id)))
+            return self._save(job.resume(rules.resumable(rules.visible(self._find(job_id), job_id))))
 
     def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
         with self._lock:

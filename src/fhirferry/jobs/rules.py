@@ -81,6 +81,13 @@ def beat_without_hold(record: ExportJobRecord | None) -> Beat:
     return Beat.LOST
 
 
+def resumable(record: ExportJobRecord) -> ExportJobRecord:
+    """The record, unless somebody works on it: IllegalStep. RUNNING -> QUEUED is its holder's step, not an operator's."""
+    if record.status is JobStatus.RUNNING:
+        raise IllegalStep(f"job {record.id} is {record.status}; it cannot be resumed")
+    return record
+
+
 def lease_cleanup(record: ExportJobRecord, now: Instant, lease: float) -> ExportJobRecord:
     """Due again after `lease` seconds, should the one who cleans up now die."""
     return msgspec.structs.replace(record, cleanup_due=now + int(lease * SECOND))

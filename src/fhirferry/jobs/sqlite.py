@@ -77,22 +77,26 @@ class SqliteJobStore:
             records = (documents.read_record(*row) for row in db.execute(query, {"hash": request_hash}))
             return tuple(record for record in records if not (unfinished and record.finished))
 
-    def acquire(self, holder: str, limit: int, *, job_id: str | None = None) -> Sequence[ExportJobRecord]:
+    def acquire(
+        self, holder: str, limit: int, *, job_id: str | None = None, by_operator: bool = False
+    ) -> Sequence[ExportJobRecord]:
         with self._reading() as db:
-            if not self._steps(db, holder, limit, job_id):
+            if not self._steps(db, holder, limit, job_id, by_operator):
                 return ()
         with self._writing() as db:
-            saved = [self._save(db, record) for record in self._steps(db, holder, limit, job_id)]
+            saved = [self._save(db, record) for record in self._steps(db, holder, limit, job_id, by_operator)]
         return tuple(record for record in saved if not record.finished)
 
-    def _steps(self, db: sqlite3.Connection, holder: str, limit: int, job_id: str | None) -> Sequence[ExportJobRecord]:
+    def _steps(
+        self, db: sqlite3.Connection, holder: str, limit: int, job_id: str | None, by_operator: bool
+    ) -> Sequence[ExportJobRecord]:
         # Under the write lock this clock is later than every heartbeat that is in; without it a heartbeat may look
         # like one from the future, so only what is found under the lock is saved.
         now = self.now()
         query = "acquirable" if job_id is None else "get"
         with closing(db.execute(self._sql[query], {"now": now, "id": job_id})) as rows:
             candidates = (documents.read_record(*row) for row in rows)
-            return rules.take(candidates, holder, limit, now, self._is_dead, by_operator=job_id is not None)
+            return rules.take(candidates, holder, limit, now, self._is_dead, by_operator=by_operator)
 
     def heartbeat(self, job_id: str, holder: str, epoch: int) -> Beat:
         with self._writing() as db:
@@ -141,7 +145,7 @@ class SqliteJobStore:
         return self._change(job_id, lambda record: job.cancel(record, self.now()))
 
     def resume(self, job_id: str) -> ExportJobRecord:
-        return self._change(job_id, job.resume)
+        return self._change(job_id, lambda record: job.resume(rules.resumable(record)))
 
     def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
         return self._change(job_id, lambda record: job.delete(record, self.now(), keep_files=keep_files))

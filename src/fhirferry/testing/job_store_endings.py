@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from fhirferry.model import job
 from fhirferry.model.errors import IllegalStep, JobConflict, JobNotFound
@@ -45,6 +46,15 @@ class EndingsSuite(LedgerFixtures):
         bench.save(job.retry_later(again, TROUBLE, bench.now, jitter=0.0, retry_after=99.0))
         assert bench.jobs.resume("a").retry_after is None
         assert (bench.taken(), bench.jobs.files("a")) == (["a"], (a_file(1),))
+
+    def test_resume_takes_no_job_from_its_holder_and_wakes_no_ended_one(self, bench: Bench) -> None:
+        running, done, canceled = (bench.run(job_id) for job_id in ("running", "done", "canceled"))
+        done = bench.save(job.complete(replace(done, sealed=True), bench.now))
+        canceled = bench.jobs.cancel("canceled")
+        for record in (running, done, canceled):
+            with pytest.raises(IllegalStep):
+                bench.jobs.resume(record.id)
+            assert bench.jobs.get(record.id) == record
 
     # Deleting and cleaning up
 
