@@ -44,7 +44,8 @@ def parse_export_url(url: str) -> ExportRequest:
         raise RequestError(f"{url!r} is not a kick-off URL; it should be like https://host/fhir/$export?_type=Patient")
     types: list[str] = []
     single: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    # No value has a space, but zones (+01:00) and media types have a '+', which is often sent as it is.
+    for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
         if name == "_type":  # may be given several times (B32)
             types += [part.strip() for part in value.split(",")]
         elif name not in ("_since", "_until", "_outputFormat"):
@@ -53,7 +54,7 @@ def parse_export_url(url: str) -> ExportRequest:
             raise RequestError(f"parameter {name!r} is given twice")
         else:
             single[name] = value
-    media_type = single.get("_outputFormat", NDJSON).replace(" ", "+")  # a '+' that URL decoding turned into a space
+    media_type = single.get("_outputFormat", NDJSON)
     return ExportRequest(
         url=url,
         level=_level(address.removesuffix(operation)),

@@ -7,7 +7,8 @@ hash. So whoever folds a bucket holds at most `memory` keys at a time, and every
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -17,8 +18,9 @@ import msgspec
 
 from fhirferry.model.errors import TransientError
 
-BUCKETS = 64
 _BITS = 6
+BUCKETS = 1 << _BITS
+_MASK = BUCKETS - 1
 _LEVELS = 5  # crc32 has 32 bits; what five deals cannot part is a handful of keys, repeated
 _LENGTH = 4
 
@@ -51,11 +53,12 @@ class Spill:
         self._waiting = 0
         self._encoder = msgspec.msgpack.Encoder()
 
-    def add(self, entry: Entry) -> None:
-        """Take one entry."""
-        number = crc32(entry.key.encode()) >> (self._level * _BITS) & (BUCKETS - 1)
-        self._buckets[number].append(entry)
-        self._waiting += 1
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take entries, at best many at once."""
+        buckets, shift = self._buckets, self._level * _BITS
+        for entry in entries:
+            buckets[crc32(entry.key.encode()) >> shift & _MASK].append(entry)
+        self._waiting += len(entries)
         if self._waiting >= self._memory:
             self._write()
 
@@ -71,11 +74,11 @@ class Spill:
                 continue
             path = self._path(number)
             if count <= self._memory or self._level + 1 == _LEVELS:
-                yield _read(path)
+                yield chain.from_iterable(_read(path))
             else:
                 with Spill(memory=self._memory, folder=self._own, level=self._level + 1) as finer:
-                    for entry in _read(path):
-                        finer.add(entry)
+                    for entries in _read(path):
+                        finer.add(entries)
                     yield from finer.buckets()
             path.unlink()
 
@@ -122,10 +125,10 @@ class Spill:
 _decoder = msgspec.msgpack.Decoder(list[Entry])
 
 
-def _read(path: Path) -> Iterator[Entry]:
+def _read(path: Path) -> Iterator[list[Entry]]:
     with path.open("rb") as file:
         while frame := _frame(file):
-            yield from _decoder.decode(frame)
+            yield _decoder.decode(frame)
 
 
 def _frame(file: BinaryIO) -> bytes:

@@ -12,15 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fhirferry.bulkdata.manifest import MANIFEST, SUMS, Manifest, ManifestItem, read_manifest
+from fhirferry.destinations.names import HIDDEN
 from fhirferry.destinations.protocol import Destination, StoredFile
-from fhirferry.engine.spill import Entry, Spill
-from fhirferry.engine.verify_file import (
-    DELETED,
-    OUTPUT,
-    SOURCE_DELETED,
-    SOURCE_OUTPUT,
-    FileCheck,
-)
+from fhirferry.engine.spill import Spill
+from fhirferry.engine.verify_compare import compare
+from fhirferry.engine.verify_file import FileCheck
 from fhirferry.engine.verify_findings import Finding, FindingKind, Findings, VerifyReport
 from fhirferry.engine.verify_source import read_source
 from fhirferry.model.errors import RequestError
@@ -82,7 +78,7 @@ class _Verification:
         compared = None
         if against is not None:
             compared = read_source(against, manifest, self._spill.add, self._report, self._progress)
-        self._compare(with_source=compared is not None)
+        compare(self._spill.buckets(), self._checks, self._report, with_source=compared is not None)
         return self._result(manifest, compared)
 
     def _result(self, manifest: Manifest | None, compared: int | None) -> VerifyReport:
@@ -101,8 +97,6 @@ class _Verification:
             counts=self._report.counts,
             findings=tuple(self._report.first),
         )
-
-    # Files
 
     def _sums(self, folder: str) -> dict[str, str]:
         """SHA256SUMS by full name; empty when there is none (other servers write none)."""
@@ -188,64 +182,6 @@ class _Verification:
         for stored in self._destination.list(folder):
             if stored.name.endswith(_DATA) and stored.name not in listed:
                 self._report(FindingKind.UNLISTED_FILE, "the manifest does not list the file", file=stored.name)
-        for stored in self._destination.list(folder + ".fhirferry/"):
+        for stored in self._destination.list(HIDDEN + "/"):
             if stored.name.endswith(".part"):
                 self._report(FindingKind.LEFTOVER, "no commit took up this part; clean-up removes it", file=stored.name)
-
-    # Keys
-
-    def _compare(self, *, with_source: bool) -> None:
-        unread = 0
-        for bucket in self._spill.buckets():
-            seen: dict[str, list[Entry | None]] = {}
-            for entry in bucket:
-                sides = seen.get(entry.key)
-                if sides is None:
-                    seen[entry.key] = sides = [None] * 5
-                first = sides[entry.side]
-                if first is None:
-                    sides[entry.side] = entry
-                else:
-                    self._doubled(first, entry)
-            for key, (output, deleted, source, source_deleted, unreadable) in seen.items():
-                if output is not None and deleted is not None:
-                    self._at(FindingKind.DELETED_AND_PRESENT, output, f"also deleted in {self._place(deleted)}")
-                unread += unreadable is not None and output is None
-                if with_source:
-                    self._against(key, output, source, unreadable)
-                    self._against_deleted(key, deleted, source_deleted)
-
-        told = sum(check.lines for check in self._checks if check.kind is Kind.ERROR)
-        if with_source and unread > told:
-            message = f"the source cannot read {unread} resources that are not exported; the error files tell of {told}"
-            self._report(FindingKind.UNCHECKED, message)
-
-    def _doubled(self, first: Entry, again: Entry) -> None:
-        if again.side in (OUTPUT, DELETED):
-            self._at(FindingKind.DOUBLED, again, f"already in {self._place(first)}")
-        elif again.side in (SOURCE_OUTPUT, SOURCE_DELETED):
-            self._report(FindingKind.DOUBLED, "the source itself shows it more than once", key=again.key)
-
-    def _against(self, key: str, output: Entry | None, source: Entry | None, unreadable: Entry | None) -> None:
-        if output is None:
-            if source is not None:
-                self._report(FindingKind.MISSING, "the source has it at the transaction time", key=key)
-        elif source is None:
-            if unreadable is None:
-                self._at(FindingKind.EXTRA, output, "the source does not have it at the transaction time")
-            else:
-                self._at(FindingKind.UNCHECKED, output, "the source cannot read it any more")
-        elif output.digest != source.digest:
-            self._at(FindingKind.DIFFERENT, output, "its bytes differ from the source's at the transaction time")
-
-    def _against_deleted(self, key: str, deleted: Entry | None, source: Entry | None) -> None:
-        if deleted is None and source is not None:
-            self._report(FindingKind.MISSING, "the source has its deletion", key=key)
-        elif deleted is not None and source is None:
-            self._at(FindingKind.EXTRA, deleted, "the source does not have its deletion")
-
-    def _at(self, kind: FindingKind, entry: Entry, message: str) -> None:
-        self._report(kind, message, file=self._checks[entry.file].name, line=entry.line, key=entry.key)
-
-    def _place(self, entry: Entry) -> str:
-        return f"{self._checks[entry.file].name}, line {entry.line}"

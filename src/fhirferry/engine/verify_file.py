@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from codecs import utf_8_decode
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -59,6 +59,8 @@ class Bundle(msgspec.Struct, gc=False):
     entry: list[_BundleEntry] = []
 
 
+_Shape = TypeVar("_Shape", Head, Bundle)
+
 decode_head = msgspec.json.Decoder(Head).decode
 decode_bundle = msgspec.json.Decoder(Bundle).decode
 
@@ -85,8 +87,8 @@ def deleted_keys(bundle: Bundle) -> list[str]:
     for number, entry in enumerate(bundle.entry):
         if entry.request is None or entry.request.method != "DELETE":
             raise RequestError(f"entry {number} of the Bundle is not a DELETE")
-        segments = entry.request.url.split("?")[0].split("/")
-        if len(segments) < 2 or not segments[-1] or not segments[-2].isalpha() or "?" in entry.request.url:
+        segments = entry.request.url.split("/")
+        if len(segments) < 2 or not segments[-2].isalpha() or not segments[-1] or "?" in segments[-1]:
             raise RequestError(f"entry {number} of the Bundle has no url like Type/id")
         keys.append(key_of(segments[-2], segments[-1]))
     return keys
@@ -95,7 +97,7 @@ def deleted_keys(bundle: Bundle) -> list[str]:
 class FileCheck:
     """Reads one listed file. After `run`: lines, raw_bytes, stored_bytes, sha256 as they are, not as they should be.
 
-    add takes every key that was seen (side OUTPUT or DELETED, with `number` as its file); report every finding about
+    add is given every key that was seen (side OUTPUT or DELETED, with `number` as its file), report every finding about
     lines and compression. digests: also take a digest of every line.
     """
 
@@ -108,7 +110,7 @@ class FileCheck:
         resource_type: str,
         transaction_time: Instant,
         digests: bool,
-        add: Callable[[Entry], None],
+        add: Callable[[Sequence[Entry]], None],
         report: Findings,
     ) -> None:
         self.name = name
@@ -119,19 +121,12 @@ class FileCheck:
         self._sum = hashlib.sha256()
         self._number = number
         self.kind = kind
-        self._type = resource_type
+        self._wanted = {Kind.DELETED: "Bundle", Kind.ERROR: "OperationOutcome"}.get(kind, resource_type)
         self._until = transaction_time
         self._until_text = format_instant(transaction_time)[:-1]
         self._digests = digests
         self._add = add
         self._report = report
-        self._decode: Callable[[memoryview], Any] = decode_bundle if kind is Kind.DELETED else decode_head
-        accept: dict[Kind, Any] = {
-            Kind.OUTPUT: self._resource,
-            Kind.DELETED: self._deletions,
-            Kind.ERROR: self._outcome,
-        }
-        self._accept: Callable[[Any, memoryview], None] = accept[kind]
 
     @property
     def sha256(self) -> str:
@@ -141,9 +136,10 @@ class FileCheck:
     def run(self, chunks: Iterator[bytes], progress: Callable[[int], None]) -> None:
         """Read it all; `progress` is given the number of stored bytes as they come."""
         stored = self._count(chunks, progress)
+        check = {Kind.OUTPUT: self._resources, Kind.DELETED: self._deletions, Kind.ERROR: self._outcomes}[self.kind]
         try:
             for block in self._blocks(gunzip(stored) if self.name.endswith(".gz") else stored):
-                self._check(block)
+                check(block)
         except CompressionDamaged as error:
             self._say(FindingKind.COMPRESSION, str(error), self.lines + 1)
             for _ in stored:  # the checksum is of the whole file
@@ -182,7 +178,8 @@ class FileCheck:
         if waiting:
             yield b"".join(pieces)
 
-    def _check(self, block: bytes) -> None:
+    def _decoded(self, block: bytes, decode: Callable[[memoryview], _Shape]) -> Iterator[tuple[_Shape, memoryview]]:
+        """Every good line, read and as bytes; `lines` is its number meanwhile. Bad ones are reported instead."""
         view = memoryview(block)
         suspect = not (block.isascii() or is_utf8(view)) or b"\r" in block
         find = block.find
@@ -198,11 +195,11 @@ class FileCheck:
             if suspect and not self._plain(line):
                 continue
             try:
-                head = self._decode(line)
+                shape = decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self._malformed(line, error)
-                continue
-            self._accept(head, line)
+            else:
+                yield shape, line
 
     def _plain(self, line: memoryview) -> bool:
         if b"\r" in bytes(line):
@@ -222,52 +219,60 @@ class FileCheck:
         else:  # msgspec's messages tell kind and place of the fault and never quote a value
             self._say(FindingKind.MALFORMED, f"the line is not one JSON object as FHIR has it: {error}", self.lines)
 
-    def _resource(self, head: Head, line: memoryview) -> None:
-        if not self._typed(head.resourceType):
-            return
-        if not head.id:
-            self._say(FindingKind.NO_ID, "the resource has no id", self.lines)
-            return
-        key = key_of(self._type, head.id)
-        if head.meta is not None and head.meta.lastUpdated:
-            self._in_time(head.meta.lastUpdated, key)
-        self.keys += 1
-        self._add(Entry(key, OUTPUT, self._number, self.lines, digest_of(line) if self._digests else b""))
+    def _resources(self, block: bytes) -> None:
+        # The hot loop: a microsecond here is a tenth of verify's speed, hence the local names and the inlined checks.
+        wanted, number, until, digests = self._wanted, self._number, self._until_text, self._digests
+        digest = b""
+        entries = []
+        for head, line in self._decoded(block, decode_head):
+            if head.resourceType != wanted:
+                self._wrong_type(head.resourceType)
+                continue
+            if not head.id:
+                self._say(FindingKind.NO_ID, "the resource has no id", self.lines)
+                continue
+            key = f"{wanted}/{head.id}" if len(head.id) <= LONGEST_ID else key_of(wanted, head.id)
+            if head.meta is not None:
+                # In UTC, fractions as digits: the order of texts is the order of instants, save for trailing zeros.
+                updated = head.meta.lastUpdated
+                if updated[-1:] != "Z" or updated[:-1] > until:
+                    self._in_time(updated, key)
+            if digests:
+                digest = digest_of(line)
+            entries.append(Entry(key, OUTPUT, number, self.lines, digest))
+        self.keys += len(entries)
+        self._add(entries)
 
     def _in_time(self, last_updated: str, key: str) -> None:
-        # In UTC, fractions as digits: the order of texts is the order of instants, save for trailing zeros.
-        if last_updated[-1] == "Z" and last_updated[:-1] <= self._until_text:
-            return
         try:
             newer = parse_instant(last_updated, round_up=True) > self._until
         except RequestError:
-            return  # not an instant: nothing that could be compared; the bytes are as the source has them
+            return  # absent or no instant: nothing that could be compared; the bytes are as the source has them
         if newer:
             self._say(FindingKind.NEWER, f"meta.lastUpdated is later than {self._until_text}Z", self.lines, key)
 
-    def _deletions(self, bundle: Bundle, _line: memoryview) -> None:
-        if not self._typed(bundle.resourceType):
-            return
-        try:
-            keys = deleted_keys(bundle)
-        except RequestError as error:
-            self._say(FindingKind.MALFORMED, error.message, self.lines)
-            return
-        self.keys += len(keys)
-        for key in keys:
-            self._add(Entry(key, DELETED, self._number, self.lines))
+    def _deletions(self, block: bytes) -> None:
+        for bundle, _ in self._decoded(block, decode_bundle):
+            if bundle.resourceType != self._wanted:
+                self._wrong_type(bundle.resourceType)
+                continue
+            try:
+                keys = deleted_keys(bundle)
+            except RequestError as error:
+                self._say(FindingKind.MALFORMED, error.message, self.lines)
+                continue
+            self.keys += len(keys)
+            self._add([Entry(key, DELETED, self._number, self.lines) for key in keys])
 
-    def _outcome(self, head: Head, _line: memoryview) -> None:
-        self._typed(head.resourceType)
+    def _outcomes(self, block: bytes) -> None:
+        for head, _ in self._decoded(block, decode_head):
+            if head.resourceType != self._wanted:
+                self._wrong_type(head.resourceType)
 
-    def _typed(self, found: str) -> bool:
-        wanted = {Kind.DELETED: "Bundle", Kind.ERROR: "OperationOutcome"}.get(self.kind, self._type)
-        if found == wanted:
-            return True
+    def _wrong_type(self, found: str) -> None:
         named = found.isalpha() and found.isascii() and len(found) <= LONGEST_ID
         said = f"its resourceType is {found}" if named else "it has no such resourceType"
-        self._say(FindingKind.WRONG_TYPE, f"the line should hold a {wanted}; {said}", self.lines)
-        return False
+        self._say(FindingKind.WRONG_TYPE, f"the line should hold a {self._wanted}; {said}", self.lines)
 
     def _say(self, kind: FindingKind, message: str, line: int, key: str = "") -> None:
         self._report(kind, message, file=self.name, line=line, key=key)

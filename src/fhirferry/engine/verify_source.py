@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -34,7 +34,7 @@ _NAMED = re.compile(r"\b[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 def read_source(
     source: Source,
     manifest: Manifest,
-    add: Callable[[Entry], None],
+    add: Callable[[Sequence[Entry]], None],
     report: Findings,
     progress: Callable[[str, int, int], None],
 ) -> int | None:
@@ -74,27 +74,26 @@ def _pages(source: Source, plan: PartitionPlan) -> Iterator[Page]:
             return
 
 
-def _take(plan: PartitionPlan, page: Page, add: Callable[[Entry], None], report: Findings) -> int:
+def _take(plan: PartitionPlan, page: Page, add: Callable[[Sequence[Entry]], None], report: Findings) -> int:
     body, view = page.body, memoryview(page.body)
-    start = taken = 0
+    entries: list[Entry] = []
+    start = 0
     while start < len(body):
         end = body.index(b"\n", start)
         line = view[start:end]
         start = end + 1
         try:
-            entries = _deletions(line) if plan.kind is Kind.DELETED else _resource(line)
+            entries += _deletions(line) if plan.kind is Kind.DELETED else _resource(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RequestError):
             report(FindingKind.UNCHECKED, f"the source has a {plan.resource_type} that cannot be read as JSON")
-            continue
-        for entry in entries:
-            add(entry)
-        taken += len(entries)
+    taken = len(entries)
     for issue in page.issues:
         named = _NAMED.search(issue.diagnostics)
         if named is None:
             report(FindingKind.UNCHECKED, "the source could not read a resource and does not say which")
         else:
-            add(Entry(named[0].rstrip("."), UNREADABLE, -1, 0))
+            entries.append(Entry(named[0].rstrip("."), UNREADABLE, -1, 0))
+    add(entries)
     return taken
 
 

@@ -1,0 +1,79 @@
+"""What shows only when all places of a key are seen together: doubled, contradictory, missing, extra, different."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fhirferry.engine.spill import Entry
+from fhirferry.engine.verify_file import DELETED, OUTPUT, SOURCE_DELETED, SOURCE_OUTPUT, FileCheck
+from fhirferry.engine.verify_findings import FindingKind, Findings
+from fhirferry.model.partition import Kind
+
+_Seen = dict[str, Entry]
+
+
+def compare(
+    buckets: Iterable[Iterable[Entry]], files: Sequence[FileCheck], report: Findings, *, with_source: bool
+) -> None:
+    """Report what is wrong with the keys. Entries of a key are in one bucket; `files` by the numbers in the entries."""
+    comparison = _Comparison(files, report)
+    for bucket in buckets:
+        comparison.take(bucket, with_source=with_source)
+    told = sum(file.lines for file in files if file.kind is Kind.ERROR)
+    if with_source and comparison.unread > told:
+        report(
+            FindingKind.UNCHECKED,
+            f"the source cannot read {comparison.unread} resources that the files lack; error files tell of {told}",
+        )
+
+
+class _Comparison:
+    def __init__(self, files: Sequence[FileCheck], report: Findings) -> None:
+        self.unread = 0
+        self._files = files
+        self._report = report
+
+    def take(self, bucket: Iterable[Entry], *, with_source: bool) -> None:
+        sides: tuple[_Seen, ...] = ({}, {}, {}, {}, {})
+        firsts = [seen.setdefault for seen in sides]
+        for entry in bucket:
+            first = firsts[entry.side](entry.key, entry)
+            if first is not entry:
+                self._doubled(first, entry)
+        output, deleted, source, source_deleted, unreadable = sides
+        for key in sorted(output.keys() & deleted.keys()):
+            self._at(FindingKind.DELETED_AND_PRESENT, output[key], f"also deleted in {self._place(deleted[key])}")
+        if with_source:
+            self._against(output, source, unreadable)
+            self._against_deleted(deleted, source_deleted)
+            self.unread += len(unreadable.keys() - output.keys())
+
+    def _doubled(self, first: Entry, again: Entry) -> None:
+        if again.side in (OUTPUT, DELETED):
+            self._at(FindingKind.DOUBLED, again, f"already in {self._place(first)}")
+        elif again.side in (SOURCE_OUTPUT, SOURCE_DELETED):
+            self._report(FindingKind.DOUBLED, "the source itself shows it more than once", key=again.key)
+
+    def _against(self, output: _Seen, source: _Seen, unreadable: _Seen) -> None:
+        for key in sorted(source.keys() - output.keys()):
+            self._report(FindingKind.MISSING, "the source has it at the transaction time", key=key)
+        for key in sorted(output.keys() - source.keys()):
+            if key in unreadable:
+                self._at(FindingKind.UNCHECKED, output[key], "the source cannot read it any more")
+            else:
+                self._at(FindingKind.EXTRA, output[key], "the source does not have it at the transaction time")
+        for key, entry in output.items():
+            if key in source and source[key].digest != entry.digest:
+                self._at(FindingKind.DIFFERENT, entry, "its bytes differ from the source's at the transaction time")
+
+    def _against_deleted(self, deleted: _Seen, source: _Seen) -> None:
+        for key in sorted(source.keys() - deleted.keys()):
+            self._report(FindingKind.MISSING, "the source has its deletion", key=key)
+        for key in sorted(deleted.keys() - source.keys()):
+            self._at(FindingKind.EXTRA, deleted[key], "the source does not have its deletion")
+
+    def _at(self, kind: FindingKind, entry: Entry, message: str) -> None:
+        self._report(kind, message, file=self._files[entry.file].name, line=entry.line, key=entry.key)
+
+    def _place(self, entry: Entry) -> str:
+        return f"{self._files[entry.file].name}, line {entry.line}"
