@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -32,7 +33,7 @@ class ResourceError(RequestError):
     """These bytes are no resource that can be stored. Says why and where, in numbers and names; quotes no content."""
 
 
-class Resource(msgspec.Struct, frozen=True):
+class Resource(msgspec.Struct, frozen=True, gc=False):
     """One resource, proven to be one JSON object in valid UTF-8 with a type and an id.
 
     body: compact JSON on one line (no newline byte), tokens and their order as they came.
@@ -51,7 +52,7 @@ class Resource(msgspec.Struct, frozen=True):
     digest: bytes
 
 
-class Deletion(msgspec.Struct, frozen=True):
+class Deletion(msgspec.Struct, frozen=True, gc=False):
     """The wish that `type/id` be gone."""
 
     type: str
@@ -114,21 +115,35 @@ def with_meta(resource: Resource, *, version_id: str | None, last_updated: Insta
     Set members come first in `meta`. A resource without `meta` gets one behind `resourceType` and `id` if these open
     the body, else at its end. All else keeps bytes and order.
     """
-    stamps: dict[str, object] = {}
+    stamps = _stamps(version_id, last_updated)
+    body = resource.body
+    if not stamps:
+        return body
+    if resource.meta is None:
+        head = f'{{"resourceType":"{resource.type}","id":"{resource.id}"'.encode()
+        cut = len(head) if body.startswith(head) else len(body) - 1
+        return b"".join((body[:cut], b',"meta":{', stamps, b"}", body[cut:]))
+    start, end = resource.meta
+    rest = body[start + 1 : end]
+    replaces_version = version_id is not None and resource.version_id is not None
+    if replaces_version or (last_updated is not None and resource.updated is not None):
+        members = _members(body[start:end])
+        if version_id is not None:
+            members.pop("versionId", None)
+        if last_updated is not None:
+            members.pop("lastUpdated", None)
+        rest = _encode(members)[1:]
+    return b"".join((body[: start + 1], stamps, b"," if len(rest) > 1 else b"", rest, body[end:]))
+
+
+@lru_cache(maxsize=64)  # the resources of a batch get one instant, and nearly all of them version 1
+def _stamps(version_id: str | None, last_updated: Instant | None) -> bytes:
+    stamps = {}
     if version_id is not None:
         stamps["versionId"] = version_id
     if last_updated is not None:
         stamps["lastUpdated"] = format_instant(last_updated)
-    body = resource.body
-    if not stamps:
-        return body
-    if resource.meta is not None:
-        start, end = resource.meta
-        rest = {name: raw for name, raw in _members(body[start:end]).items() if name not in stamps}
-        return b"".join((body[:start], _encode(stamps | rest), body[end:]))
-    head = f'{{"resourceType":"{resource.type}","id":"{resource.id}"'.encode()
-    cut = len(head) if body.startswith(head) else len(body) - 1
-    return b"".join((body[:cut], b',"meta":', _encode(stamps), body[cut:]))
+    return _encode(stamps)[1:-1]
 
 
 def _check_utf8(body: bytes) -> None:

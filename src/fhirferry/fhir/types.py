@@ -1,6 +1,6 @@
 """Names of the resource types, as data.
 
-Source: the value sets http://hl7.org/fhir/ValueSet/resource-types of R4 (4.0.1, 148 types) and R4B (4.3.0, 141 types),
+Source: the value sets http://hl7.org/fhir/ValueSet/resource-types of R4 (4.0.1: 146 types) and R4B (4.3.0: 141 types),
 without the abstract Resource and DomainResource.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 _BOTH = """
 Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
-BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam ChargeItem ChargeItemDefinition
-Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest CompartmentDefinition Composition
+BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam CatalogEntry ChargeItem
+ChargeItemDefinition Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest CompartmentDefinition Composition
 ConceptMap Condition Consent Contract Coverage CoverageEligibilityRequest CoverageEligibilityResponse DetectedIssue
 Device DeviceDefinition DeviceMetric DeviceRequest DeviceUseStatement DiagnosticReport DocumentManifest
 DocumentReference Encounter Endpoint EnrollmentRequest EnrollmentResponse EpisodeOfCare EventDefinition Evidence
@@ -26,7 +26,7 @@ StructureDefinition StructureMap Subscription Substance SupplyDelivery SupplyReq
 TestReport TestScript ValueSet VerificationResult VisionPrescription
 """
 _ONLY_R4 = """
-CatalogEntry EffectEvidenceSynthesis MedicinalProduct MedicinalProductAuthorization
+EffectEvidenceSynthesis MedicinalProduct MedicinalProductAuthorization
 MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction
 MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical
 MedicinalProductUndesirableEffect RiskEvidenceSynthesis SubstanceNucleicAcid SubstancePolymer SubstanceProtein

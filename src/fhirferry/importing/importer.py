@@ -126,7 +126,8 @@ def _batches(items: Iterable[Resource | Deletion], clock: Clock) -> Iterator[lis
             due = clock() + BATCH_TIME
         batch.append(item)
         room -= _weight(item)
-        if room <= 0 or len(batch) == BATCH_COUNT or (len(batch) % CLOCK_EVERY == 0 and clock() >= due):
+        count = len(batch)
+        if room <= 0 or count == BATCH_COUNT or (count % CLOCK_EVERY == 0 and clock() >= due):
             yield batch
             batch, room = [], BATCH_BYTES
     if batch:
@@ -135,7 +136,7 @@ def _batches(items: Iterable[Resource | Deletion], clock: Clock) -> Iterator[lis
 
 def _weight(item: Resource | Deletion) -> int:
     """Bytes in memory, roughly: an item costs more than its body."""
-    return len(item.body) + 500 if isinstance(item, Resource) else 200
+    return len(item.body) + 500 if type(item) is Resource else 200
 
 
 def _count(totals: ImportTotals, batch: list[Resource | Deletion], outcomes: Iterable[str]) -> None:

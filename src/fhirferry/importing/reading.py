@@ -14,6 +14,7 @@ from fhirferry.importing.opening import Content, Reader
 LINE_LIMIT = 256_000_000
 """Bytes of one line, or of a document that is no Bundle to unpack. More would take this process's memory."""
 SNIFF = 1 << 20
+NO_DELETION = "not a Bundle of deletions"
 
 
 def read_items(source: Input, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]:
@@ -27,8 +28,12 @@ def read_items(source: Input, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]
             for line, data in _lines(content.stream, line_limit):
                 if data is None:
                     yield Bad(line, f"longer than {line_limit // 1_000_000} MB")
+                elif source.role is not Role.OUTPUT and b'"Bundle"' in data:  # cheaper than to decode every line
+                    yield from _maybe_bundle(data, line, source.role)
+                elif source.role is Role.DELETED:
+                    yield Bad(line, NO_DELETION)
                 else:
-                    yield from _line(data, line, source.role)
+                    yield _one(data, line)
     except OSError as error:
         yield Bad(line + 1 if line else 0, error.strerror or str(error))
 
@@ -60,19 +65,15 @@ def _lines(stream: Reader, limit: int) -> Iterator[tuple[int, bytes | None]]:
             yield number, line
 
 
-def _line(data: bytes, line: int, role: Role) -> Iterator[Item]:
-    # Looking for the word is a tenth of decoding every line only to see that it is no Bundle.
-    if role is not Role.OUTPUT and b'"Bundle"' in data and (items := unpack(data, line)) is not None:
-        if role is Role.DELETED:
-            items = (item if isinstance(item, Deletion | Bad) else Bad(line, "no deletion") for item in items)
+def _maybe_bundle(data: bytes, line: int, role: Role) -> Iterator[Item]:
+    items = unpack(data, line)
+    if role is Role.DELETED:
+        for item in items or (None,):
+            yield item if isinstance(item, Deletion | Bad) else Bad(line, NO_DELETION)
+    elif items is not None:
         yield from items
-    elif role is Role.DELETED:
-        yield Bad(line, "no Bundle of deletions")
     else:
-        try:
-            yield read_resource(data)
-        except ResourceError as error:
-            yield Bad(line, error.message)
+        yield _one(data, line)
 
 
 def _document(data: Data, limit: int) -> Iterator[Item]:
@@ -81,7 +82,11 @@ def _document(data: Data, limit: int) -> Iterator[Item]:
     elif len(data) > limit:
         yield Bad(0, f"no Bundle to unpack, and larger than {limit // 1_000_000} MB")
     else:
-        try:
-            yield read_resource(data)
-        except ResourceError as error:
-            yield Bad(0, error.message)
+        yield _one(data, 0)
+
+
+def _one(data: Data, line: int) -> Item:
+    try:
+        return read_resource(data)
+    except ResourceError as error:
+        return Bad(line, error.message)
