@@ -280,7 +280,8 @@ def main() -> None:
             step(it, asked.runs, table)
     print(
         f"{asked.resources:,} resources, {_bytes(it.data) / 1e6:,.0f} MB; {asked.runs} runs; Python "
-        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs, {platform.machine()}\n"
+        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs, {platform.machine()}, "
+        f"load {os.getloadavg()[0]:.1f} (idle otherwise: about 1)\n"
     )
     print(table.text())
 
