@@ -32,6 +32,10 @@ class Outcome(StrEnum):
     ABSENT = "absent"  # nothing there to delete
 
 
+_NEW, _CHANGED, _EQUAL, _OLDER, _DELETED, _ABSENT = Outcome  # reached once per item: a global costs least
+_WITHOUT_VERSION = (_EQUAL, _OLDER, _ABSENT)
+
+
 class Head(msgspec.Struct, gc=False):
     """The current version of an id. size 0: it is a deletion. row: its row when this batch made it."""
 
@@ -60,14 +64,14 @@ def judge(item: Resource | Deletion, head: Head | None, *, force: bool) -> Outco
     """What `item` makes of the current version of its id. A pure rule, the same for every kind of store."""
     there = head is not None and head.size > 0
     if isinstance(item, Deletion):
-        return Outcome.DELETED if there else Outcome.ABSENT
+        return _DELETED if there else _ABSENT
     if head is None:
-        return Outcome.NEW
+        return _NEW
     if there and item.digest == head.digest:
-        return Outcome.EQUAL
+        return _EQUAL
     if item.updated is not None and item.updated < head.updated and not force:
-        return Outcome.OLDER
-    return Outcome.CHANGED if there else Outcome.NEW
+        return _OLDER
+    return _CHANGED if there else _NEW
 
 
 def stamped(resource: Resource, version: int, changed: Instant, now: Instant) -> tuple[bytes, Instant]:
@@ -128,7 +132,7 @@ def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, 
             bodies.append((tally.last_key, body))
             tally.resources += 1
             tally.bytes += size
-        row = [tally.last_key, tally.code, item.id, number, changed, updated, FOREVER, size, digest]
+        row = [tally.last_key, tally.code, changed, FOREVER, size, number, updated, digest, item.id]
         versions.append(row)
         of_type[item.id] = Head(tally.last_key, number, changed, updated, size, digest, row)
     # Ends first: at most one version of an id is current at any moment.
@@ -140,8 +144,7 @@ def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, 
     return outcomes
 
 
-_WITHOUT_VERSION = frozenset((Outcome.EQUAL, Outcome.OLDER, Outcome.ABSENT))
-_ENDED = 6  # place of `ended` in a row of `version`
+_ENDED = 3  # place of `ended` in a row of `version`
 
 
 def _heads(

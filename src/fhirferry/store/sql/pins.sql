@@ -31,8 +31,8 @@ select name, resources, bytes from type where resources > 0
 
 -- name: total_between
 -- What an increment will bring, counted up to :limit versions.
-select count(*), ifnull(sum(seen), 0), ifnull(sum(seen * size), 0)
-  from (select size, ended > :t and size > 0 as seen
+select count(*), count(seen), ifnull(sum(seen), 0)
+  from (select case when ended > :t and size > 0 then size end as seen
           from version indexed by version_changed
          where type = (select code from type where name = :type) and changed > :since and changed <= :until
          limit :limit)

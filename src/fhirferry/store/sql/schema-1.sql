@@ -25,7 +25,8 @@ create table type (
   versions integer not null
 );
 
--- One row per version of a resource. Narrow: marking an end rewrites some 100 bytes, never a body.
+-- One row per version of a resource. Narrow: marking an end rewrites some 100 bytes, never a body. What a scan looks at
+-- comes first: that makes it half as long.
 -- changed, ended: visible at T when changed <= T < ended; ended = 2^63 - 1 while current. Microseconds since 1970.
 -- updated: meta.lastUpdated as given, or as stamped; of a deletion that of its predecessor.
 -- place: the key again, for indexes: SQLite compares (changed, place) with a position by searching, while with the
@@ -34,13 +35,13 @@ create table type (
 create table version (
   key integer primary key,
   type integer not null,
-  id text not null,
-  version integer not null,
   changed integer not null,
-  updated integer not null,
   ended integer not null,
   size integer not null,
+  version integer not null,
+  updated integer not null,
   digest blob not null,
+  id text not null,
   place integer generated always as (key) virtual
 );
 

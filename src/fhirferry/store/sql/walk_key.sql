@@ -10,8 +10,8 @@ select 0, key from version
 -- name: scan
 -- A stretch of at most :limit versions in one row: the limit is on what is scanned, so the cost of a page does not
 -- grow with superseded versions.
-select (select watermark from state), 0, max(key), count(*), ifnull(sum(seen), 0), ifnull(sum(seen * size), 0)
-  from (select key, size, changed <= :t and ended > :t and size > 0 as seen
+select (select watermark from state), 0, max(key), count(*), count(seen), ifnull(sum(seen), 0)
+  from (select key, case when changed <= :t and ended > :t and size > 0 then size end as seen
           from version where key > :k0 and key <= :k1 order by key limit :limit)
 
 -- name: sizes

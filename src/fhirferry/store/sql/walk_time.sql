@@ -6,13 +6,13 @@ select :c1, :k1
 
 -- name: scan
 with stretch as (
-  select changed, key, size, ended > :t and size > 0 as seen
+  select changed, key, case when ended > :t and size > 0 then size end as seen
     from version indexed by version_changed
    where type = :type and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1)
    order by changed, place limit :limit)
 select (select watermark from state), max(changed),
        max(key) filter (where changed = (select max(changed) from stretch)),
-       count(*), ifnull(sum(seen), 0), ifnull(sum(seen * size), 0)
+       count(*), count(seen), ifnull(sum(seen), 0)
   from stretch
 
 -- name: sizes

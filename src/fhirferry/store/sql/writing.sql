@@ -14,7 +14,7 @@ select given.key, version.key, version, changed, updated, size, digest
 update version set ended = ? where key = ?
 
 -- name: version
-insert into version (key, type, id, version, changed, updated, ended, size, digest) values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into version (key, type, changed, ended, size, version, updated, digest, id) values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: body
 insert into body (key, body) values (?, ?)
