@@ -30,7 +30,7 @@ from fhirferry.model.request import ExportRequest
 
 if TYPE_CHECKING:
     from fhirferry.destinations.protocol import Destination
-    from fhirferry.engine.verify import Finding, VerifyReport
+    from fhirferry.engine.verify_findings import Finding, VerifyReport
     from fhirferry.engine.worker import Worker
     from fhirferry.jobs.protocol import JobStore
     from fhirferry.sources.protocol import Source
@@ -236,7 +236,7 @@ class Exporter:
         manifest_name: str = "manifest.json",
         against: str | None = None,
         on_finding: Callable[[Finding], None] = lambda _: None,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Callable[[str, int, int], None] | None = None,
     ) -> VerifyReport:
         """Read every file of the export at the destination `target` again; see `engine.verify.verify`."""
         from contextlib import ExitStack

@@ -126,9 +126,9 @@ class SameAnswers(RuleBasedStateMachine):
     def create(self, job_id: str, age: int) -> None:
         self.remember(self.both(lambda jobs: jobs.create(a_record(job_id, self.now + age))))
 
-    @rule(holder=HOLDERS, limit=st.integers(0, 3), job_id=st.none() | IDS)
-    def acquire(self, holder: str, limit: int, job_id: str | None) -> None:
-        self.remember(self.both(lambda jobs: jobs.acquire(holder, limit, job_id=job_id)))
+    @rule(holder=HOLDERS, limit=st.integers(0, 3), job_id=st.none() | IDS, by_operator=st.booleans())
+    def acquire(self, holder: str, limit: int, job_id: str | None, by_operator: bool) -> None:
+        self.remember(self.both(lambda jobs: jobs.acquire(holder, limit, job_id=job_id, by_operator=by_operator)))
 
     @rule(pick=st.integers(0, 3))
     def heartbeat(self, pick: int) -> None:

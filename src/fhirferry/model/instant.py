@@ -31,8 +31,8 @@ def parse_instant(text: str, *, round_up: bool = False) -> Instant:
     Raises RequestError when the text is no instant (a date alone, no zone).
     """
     raw = text.strip()
-    if len(raw) > 19 and raw[19] == " ":
-        raw = raw[:19] + "+" + raw[20:]  # a '+' that a URL decoder turned into a space
+    if " " in raw[19:]:
+        raw = raw[:19] + raw[19:].replace(" ", "+", 1)  # a '+' that a URL decoder turned into a space
     try:
         moment = datetime.fromisoformat(raw)
     except ValueError:

@@ -23,7 +23,7 @@ FIRST_ISSUES = 20
 
 
 class JobStatus(StrEnum):
-    """Where a job stands. The edges are in STEPS."""
+    """Where a job stands. The edges are in STEPS, by the verb that takes them."""
 
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # a holder works on it and beats its heart
@@ -34,13 +34,14 @@ class JobStatus(StrEnum):
 
 
 Q, R, T, C, F, X = (JobStatus(s) for s in ("queued", "running", "retriable", "completed", "failed", "canceled"))
-STEPS: dict[JobStatus, frozenset[JobStatus]] = {
-    Q: frozenset({R, X}),
-    R: frozenset({R, C, F, T, X, Q}),  # R -> R: taken over from a dead holder; R -> Q: given back, no failure counted
-    T: frozenset({R, F, X, Q}),  # T -> Q: an operator resumes it at once
-    F: frozenset({Q}),  # operator's retry, commits kept
-    C: frozenset(),
-    X: frozenset(),
+STEPS: dict[str, dict[JobStatus, frozenset[JobStatus]]] = {
+    "acquire": {Q: frozenset({R}), T: frozenset({R}), R: frozenset({R, F})},  # R: taken over from a dead holder
+    "complete": {R: frozenset({C})},
+    "fail": {R: frozenset({F})},
+    "retry later": {R: frozenset({T, F})},  # F: at the threshold of failures
+    "give back": {R: frozenset({Q})},  # the worker leaves, no failure counted
+    "cancel": {Q: frozenset({X}), R: frozenset({X}), T: frozenset({X})},
+    "resume": {T: frozenset({Q}), F: frozenset({Q})},  # an operator's retry, commits kept
 }
 TERMINAL = frozenset({C, F, X})
 
@@ -182,9 +183,10 @@ def acquire(record: ExportJobRecord, holder: str, now: Instant, *, by_operator: 
     elif record.status is R and not record.progressed:
         counted = _count_failure(record, Failure(reason="The worker died before its first commit.", status_code=500))
         if counted.consecutive_failures >= record.settings.failure_threshold:
-            return _step(counted, F, end_time=now, holder=None, retry_after=None, cleanup_due=now)
+            return _step("acquire", counted, F, end_time=now, holder=None, retry_after=None, cleanup_due=now)
         record = counted
     return _step(
+        "acquire",
         record,
         R,
         holder=holder,
@@ -200,12 +202,12 @@ def complete(record: ExportJobRecord, now: Instant) -> ExportJobRecord:
     """RUNNING -> COMPLETED, only when sealed; sets the end time (S56, S64)."""
     if not record.sealed:
         raise IllegalStep(f"job {record.id} is not sealed: its last commit has not happened")
-    return _step(record, C, end_time=now, holder=None, failure=None, progress=100, cleanup_due=now)
+    return _step("complete", record, C, end_time=now, holder=None, failure=None, progress=100, cleanup_due=now)
 
 
 def fail(record: ExportJobRecord, failure: Failure, now: Instant) -> ExportJobRecord:
     """RUNNING -> FAILED for good (S4, S64). Commits are kept for an operator's retry."""
-    return _step(_count_failure(record, failure), F, end_time=now, holder=None, cleanup_due=now)
+    return _step("fail", _count_failure(record, failure), F, end_time=now, holder=None, cleanup_due=now)
 
 
 def retry_later(
@@ -214,25 +216,32 @@ def retry_later(
     """RUNNING -> RETRIABLE below the threshold of failures, FAILED at it (S4, S10, S11, S13). `retry_after` in seconds."""
     counted = _count_failure(record, failure)
     if counted.consecutive_failures >= record.settings.failure_threshold:
-        return _step(counted, F, end_time=now, holder=None, cleanup_due=now)
+        return _step("retry later", counted, F, end_time=now, holder=None, cleanup_due=now)
     wait = max(backoff(counted.consecutive_failures, jitter), retry_after or 0.0)
-    return _step(counted, T, holder=None, retry_after=now + int(wait * SECOND))
+    return _step("retry later", counted, T, holder=None, retry_after=now + int(wait * SECOND))
 
 
 def give_back(record: ExportJobRecord) -> ExportJobRecord:
     """RUNNING -> QUEUED: the worker leaves, no failure is counted."""
-    return _step(record, Q, holder=None)
+    return _step("give back", record, Q, holder=None)
 
 
 def cancel(record: ExportJobRecord, now: Instant) -> ExportJobRecord:
     """-> CANCELED; clean-up removes its files."""
-    return _step(record, X, end_time=now, canceled_time=now, holder=None, retry_after=None, cleanup_due=now)
+    return _step("cancel", record, X, end_time=now, canceled_time=now, holder=None, retry_after=None, cleanup_due=now)
 
 
 def resume(record: ExportJobRecord) -> ExportJobRecord:
     """FAILED or RETRIABLE -> QUEUED by an operator: due at once, the consecutive count starts again, commits kept."""
     return _step(
-        record, Q, end_time=None, retry_after=None, consecutive_failures=0, cleanup_due=None, failure=record.failure
+        "resume",
+        record,
+        Q,
+        end_time=None,
+        retry_after=None,
+        consecutive_failures=0,
+        cleanup_due=None,
+        failure=record.failure,
     )
 
 
@@ -252,7 +261,7 @@ def _count_failure(record: ExportJobRecord, failure: Failure) -> ExportJobRecord
     )
 
 
-def _step(record: ExportJobRecord, status: JobStatus, **changes: object) -> ExportJobRecord:
-    if status not in STEPS[record.status]:
+def _step(verb: str, record: ExportJobRecord, status: JobStatus, **changes: object) -> ExportJobRecord:
+    if status not in STEPS[verb].get(record.status, ()):
         raise IllegalStep(f"job {record.id} is {record.status}; it cannot become {status}")
     return msgspec.structs.replace(record, status=status, **changes)

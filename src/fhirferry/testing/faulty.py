@@ -1,4 +1,4 @@
-"""The command line with a fault armed: `FHIRFERRY_FAULT=commit-after:1:kill python -m fhirferry.testing.faulty export …`.
+"""The command line with a fault armed: `FHIRFERRY_FAULT=POINT:1:kill python -m fhirferry.testing.faulty export …`.
 
 FHIRFERRY_FAULT_ONCE names a file that makes the fault happen once over all processes. A pool's process imports this
 module again, so the fault is armed there too.

@@ -104,9 +104,11 @@ class Bench:
         """Commit under the record's own tag."""
         return self.jobs.commit(record, record.version)
 
-    def taken(self, holder: str = "two", limit: int = 9, job_id: str | None = None) -> list[str]:
+    def taken(
+        self, holder: str = "two", limit: int = 9, job_id: str | None = None, *, by_operator: bool = False
+    ) -> list[str]:
         """Ids that an acquisition gives."""
-        return [record.id for record in self.jobs.acquire(holder, limit, job_id=job_id)]
+        return [r.id for r in self.jobs.acquire(holder, limit, job_id=job_id, by_operator=by_operator)]
 
     def swept(self, job_id: str | None = None) -> list[str]:
         """Ids that an acquisition for clean-up gives, leased for 60 seconds."""
