@@ -43,7 +43,7 @@ class Spill:
     `add` and `buckets` raise TransientError when that folder cannot take them.
     """
 
-    def __init__(self, *, memory: int = 50_000, folder: Path | None = None, level: int = 0) -> None:
+    def __init__(self, *, memory: int = 100_000, folder: Path | None = None, level: int = 0) -> None:
         self._memory = memory
         self._folder = folder
         self._level = level

@@ -37,7 +37,7 @@ def verify(
     on_finding: Callable[[Finding], None] | None = None,
     on_progress: Progress | None = None,
     max_findings: int = 20,
-    memory: int = 50_000,
+    memory: int = 100_000,
     temporary: Path | None = None,
 ) -> VerifyReport:
     """Verify the export that `manifest_name` describes; file names are relative to where it lies.
