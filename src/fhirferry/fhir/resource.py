@@ -197,7 +197,7 @@ def _span(members: dict[str, msgspec.Raw], meta: msgspec.Raw) -> tuple[int, int]
     """Where the value of `meta` stands: names and lengths of the members before it say so exactly."""
     at = 1
     for name, value in members.items():
-        at += len(name if name.isascii() else name.encode()) + 3
+        at += len(_encode(name)) + 1
         if value is meta:
             break
         at += len(value) + 1
