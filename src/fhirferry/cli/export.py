@@ -68,8 +68,6 @@ def command(
         job, resumed = _find_or_start(invocation, exporter, request, settings, store, destination, options["new"])
         if options["detach"]:
             return _detached(invocation, job)
-        if not resumed:
-            invocation.console.say(f"Export job {job.id} started.")
         from fhirferry.cli.running import run_here
 
         return run_here(invocation, exporter, job, resumed, ledger=options["ledger"], executor=options["executor"])
@@ -129,12 +127,11 @@ def _find_or_start(
     try:
         job = exporter.start(request, source=store, destination=destination, settings=settings)
     except FolderInUse as error:
-        owner = [record for record in exporter.jobs() if record.destination_uri == destination]
-        if not owner:
+        failed = [r for r in exporter.jobs() if r.destination_uri == destination and r.status == "failed"]
+        if not failed:
             raise
-        record = owner[-1]
-        then = f" To go on with it: fhirferry jobs retry {record.id}." if record.status == "failed" else ""
-        raise FolderInUse(f"{error.message} It belongs to job {record.id}, which is {record.status}.{then}") from error
+        then = f"job {failed[-1].id} failed there; to go on with it: fhirferry jobs retry {failed[-1].id}"
+        raise FolderInUse(f"{error.message}; {then}") from error
     return job, False
 
 

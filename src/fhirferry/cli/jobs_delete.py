@@ -71,6 +71,10 @@ def _agreed(invocation: Invocation, record: ExportJobRecord, files: list[OutputF
     invocation.console.error(f"Job {record.id} is {record.status}; {what}.")
     if files:
         invocation.console.error(file_table(files))
-    if not sys.stdin.isatty():
+    if not _can_ask():
         raise click.UsageError("Nobody can be asked here; repeat with --yes to delete.")
     return click.confirm("Delete it?", err=True)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()

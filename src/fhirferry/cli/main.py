@@ -32,9 +32,6 @@ class Program(LazyGroup):
         extra.pop("standalone_mode", None)
         try:
             code = super().main(arguments, prog_name or "fhirferry", standalone_mode=False, obj=invocation, **extra)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            code = Exit.USAGE
         except click.ClickException as error:
             invocation.console.end_progress()
             error.show()

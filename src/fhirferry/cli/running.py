@@ -32,6 +32,8 @@ def run_here(
     before = job.status()
     start = time.monotonic()
     with stop_on_signal(console, STOPPING) as stop:
+        if not resumed:
+            console.say(f"Export job {job.id} started.")
         worker = exporter.worker(stop=stop, log=console.say, on_progress=Progress(console, invocation.clock))
         record = worker.run_job(job.id)
     seconds = time.monotonic() - start

@@ -1,0 +1,190 @@
+"""`export`: exit codes, resuming, what is refused, and what a person is told."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fhirferry.model.job import JobSettings
+from fhirferry.model.request import ExportRequest
+from tests.unit.cli.conftest import (
+    FakeExporter,
+    Run,
+    canceled,
+    completed,
+    failed,
+    given_back,
+    retriable,
+    running,
+    with_issues,
+)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [([completed], 0), ([with_issues], 3), ([failed], 1), ([canceled], 1), ([given_back], 6)],
+    ids=["complete", "issues", "failed", "cancelled", "stopped"],
+)
+def test_exit_codes(exporter: FakeExporter, run: Run, ends: list[object], code: int) -> None:
+    exporter.ends = ends
+    result = run("export", "--to", "out", "--json")
+    assert result.exit_code == code
+    line = json.loads(result.stdout)
+    assert (line["type"], line["status"], line["resumed"]) == ("export", exporter.jobs()[0].status, False)
+
+
+def test_a_failure_says_why_and_what_to_do(exporter: FakeExporter, run: Run) -> None:
+    exporter.ends = [failed]
+    result = run("export", "--to", "out")
+    job = exporter.jobs()[0].id
+    assert f"job {job} failed: The folder is not writable. mode 0500" in result.stderr
+    assert f"fhirferry jobs retry {job}" in result.stderr
+
+
+def test_waiting_for_the_next_try_is_told(exporter: FakeExporter, run: Run) -> None:
+    exporter.ends = [retriable, completed]
+    result = run("export", "--to", "out")
+    assert result.exit_code == 0
+    assert "trying again in 1.0s (The disk is full.)" in result.stderr
+    assert run("export", "--to", "other", "-q").stderr == ""
+
+
+def test_the_command_that_goes_on_finds_the_very_job(exporter: FakeExporter, run: Run) -> None:
+    exporter.ends = [given_back]
+    typed = [
+        "--to",
+        "a b",
+        "--type",
+        "Patient,Group",
+        "--since",
+        "2026-11-22T08:30:00.123456Z",
+        "--max-file-size",
+        "5MB",
+    ]
+    typed += [
+        "--until",
+        "2026-11-23T08:30:00Z",
+        "--limit-rate",
+        "3MB",
+        "--check",
+        "--compress",
+        "gzip",
+        "--ledger",
+        "l.db",
+    ]
+    stopped = run("export", *typed, "--seconds-per-commit", "500ms", "--new")
+    assert stopped.exit_code == 6
+    command = stopped.stdout.splitlines()[-1].strip()
+    assert command.startswith("fhirferry export --from")
+    assert "--new" not in command
+    exporter.ends = [completed]
+    again = run(*shlex.split(command)[1:])
+    assert (again.exit_code, len(exporter.jobs())) == (0, 1)
+    assert f"Resuming export job {exporter.jobs()[0].id}: 50 % done" in again.stderr
+
+
+def test_the_same_command_resumes_and_new_does_not(exporter: FakeExporter, run: Run) -> None:
+    exporter.ends = [given_back]
+    run("export", "--to", "out")
+    run("export", "--to", "out", "--type", "Patient")
+    run("export", "--to", "other")
+    assert len(exporter.jobs()) == 3
+    run("export", "--to", "out", "--new")
+    assert len(exporter.jobs()) == 4
+    exporter.ends = [completed]
+    assert json.loads(run("export", "--to", "out", "--json").stdout)["resumed"] is True
+    assert len(exporter.jobs()) == 4
+
+
+def test_S52_other_settings_than_the_recorded_ones_are_refused(exporter: FakeExporter, run: Run) -> None:
+    exporter.ends = [given_back]
+    run("export", "--to", "out", "--max-file-size", "5MB")
+    result = run("export", "--to", "out", "--compress", "gzip")
+    assert result.exit_code == 2
+    assert "--max-file-size was 5000000, now 256000000; --compress was none, now gzip" in result.stderr
+    assert f"jobs delete {exporter.jobs()[0].id}" in result.stderr
+
+
+def test_a_job_that_runs_elsewhere_is_named(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    exporter.add(
+        "aa", running, source=f"sqlite://{tmp_path}/fhirferry-data/store.db", destination=f"file://{tmp_path}/out"
+    )
+    exporter.ends = [completed]
+    assert "running already (here)" in run("export", "--to", "out").stderr
+
+
+def test_a_folder_of_a_failed_job_says_how_to_go_on(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    exporter.add("ff", running, failed, destination=f"file://{tmp_path}/out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "Patient-1.ndjson").write_text("{}\n")
+    result = run("export", "--to", "out")
+    assert result.exit_code == 2
+    assert "job ff failed there; to go on with it: fhirferry jobs retry ff" in result.stderr
+
+
+def test_dry_run_tells_and_writes_nothing(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    result = run("export", "--to", "out", "--dry-run", "--json")
+    plan = json.loads(result.stdout)
+    assert (plan["type"], plan["resources"], plan["bytes"], plan["problem"]) == ("plan", 3, 300, None)
+    assert plan["free_bytes"] > 0
+    assert not (tmp_path / "out").exists()
+    assert not exporter.jobs()
+    text = run("export", "--to", "out", "--dry-run").stdout
+    assert "Patient" in text
+    assert "can be used" in text
+
+
+def test_dry_run_into_a_strange_folder_is_refused(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "Patient-1.ndjson").write_text("{}\n")
+    assert run("export", "--to", "out", "--dry-run").exit_code == 2
+
+
+def test_detach_only_queues(exporter: FakeExporter, run: Run) -> None:
+    result = run("export", "--to", "out", "--detach", "--json")
+    assert json.loads(result.stdout)["status"] == "queued"
+    assert result.exit_code == 0
+    assert run("export", "--to", "out", "--detach", "--dry-run").exit_code == 2
+    assert run("export", "--to", "out", "--detach", "--executor", "processes:2").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--to", "out", "--from", "nowhere.db"], "fhirferry import PATH --store"),
+        (["--to", "s3://bucket/x"], "s3: is not offered here"),
+        (["--to", "out", "--ledger", "fhirferry-data/store.db"], "must be two files"),
+        (["--to", "out", "--type", "Patient,patient"], "'patient' is not a resource type"),
+        (["--to", "out", "--type", "Nonsense"], "no such resource type: Nonsense"),
+        (["--to", "out", "--since", "2026-11-22"], "is not an instant"),
+        (["--to", "out", "--since", "2026-11-22T08:00:00Z", "--until", "2026-11-22T08:00:00Z"], "earlier"),
+        ([], "Missing option '--to'"),
+    ],
+)
+def test_wrong_requests_are_refused(exporter: FakeExporter, run: Run, arguments: list[str], says: str) -> None:
+    result = run("export", *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert not exporter.jobs()
+
+
+def test_without_a_store_it_says_how_to_fill_one(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("export", "--to", "out")
+    assert result.exit_code == 2
+    assert "fhirferry import PATH" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_reach_the_job(exporter: FakeExporter, run: Run) -> None:
+    run("export", "--to", "out", "--detach", "--heartbeat-timeout", "5s", "--page-size", "7", "--pages-per-commit", "3")
+    expected = JobSettings(heartbeat_timeout=5, page_resources=7, pages_per_commit=3)
+    assert exporter.jobs()[0].settings == expected
+
+
+def test_the_request_reaches_the_job(exporter: FakeExporter, run: Run) -> None:
+    run("export", "--to", "out", "--detach", "--type", "Patient", "--type", "Group, Location")
+    assert exporter.jobs()[0].request == ExportRequest(types=("Group", "Location", "Patient"))

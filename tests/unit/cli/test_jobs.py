@@ -1,0 +1,233 @@
+"""`jobs` and `worker`: the ledger as a person reads and steers it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fhirferry.model.output import OutputFile
+from fhirferry.model.partition import Issue, Kind
+from tests.conftest import FixedClock
+from tests.unit.cli.conftest import (
+    FakeExporter,
+    Run,
+    canceled,
+    completed,
+    failed,
+    given_back,
+    half,
+    retriable,
+    running,
+    with_issues,
+)
+
+FILE = OutputFile(
+    kind=Kind.OUTPUT, type="Patient", part="p", name="Patient-1.ndjson", sequence=1, count=3, bytes=300, raw_bytes=300,
+    sha256="ab" * 32, partition=0,
+)  # fmt: skip
+
+
+def with_file(exporter: FakeExporter, job_id: str) -> None:
+    record = exporter.ledger.get(job_id)
+    exporter.ledger.commit(record, record.version, files=[FILE])
+
+
+def test_list_tells_state_progress_rate_time_left_and_age(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running, half, destination="file:///srv/out")
+    exporter.add("bbb2", running, failed)
+    lines = run("jobs", "list").stdout.splitlines()
+    assert lines[0].split() == ["ID", "STATUS", "DONE", "RESOURCES", "RATE", "LEFT", "AGE", "DESTINATION"]
+    assert lines[1].split() == ["aaa1", "running", "50", "%", "1,000", "200", "kB/s", "10s", "1m30s", "/srv/out"]
+    assert "failed" in lines[2]
+    assert len(lines) == 3, "nothing waits"
+
+
+def test_L7_list_says_how_long_the_oldest_waits_and_that_no_worker_runs(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1")
+    assert "1 job waits, the oldest for 1m30s: waiting for a worker" in run("jobs", "list").stdout
+    exporter.add("bbb2", running)
+    assert run("jobs", "list").stdout.splitlines()[-1] == "1 job waits, the oldest for 1m30s."
+
+
+def test_list_as_json_lines(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running, half)
+    exporter.add("bbb2")
+    lines = [json.loads(line) for line in run("jobs", "list", "--json").stdout.splitlines()]
+    assert [(line["type"], line["id"], line["status"]) for line in lines] == [
+        ("job", "aaa1", "running"),
+        ("job", "bbb2", "queued"),
+    ]
+    assert (lines[0]["total_bytes"], lines[0]["bytes"], lines[0]["progress"]) == (4_000_000, 2_000_000, 50)
+    assert lines[0]["transaction_time"].endswith("Z")
+
+
+def test_list_of_nothing(exporter: FakeExporter, run: Run) -> None:
+    result = run("jobs", "list")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No jobs.\n")
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "a"], ["prune", "--older-than", "1d"]])
+def test_no_ledger_is_told_with_its_place(
+    command: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("jobs", *command)
+    assert result.exit_code == 2
+    assert f"no ledger at {tmp_path}/fhirferry-data/ledger.db" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_S73_show_tells_the_failure_and_what_to_do(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running, half, failed)
+    with_file(exporter, "aaa1")
+    text = run("jobs", "show", "aa").stdout
+    for part in ("The folder is not writable.", "mode 0500", "jobs retry aaa1", "1,000 of 2,000", "Patient-1.ndjson"):
+        assert part in text
+    job, file = (json.loads(line) for line in run("jobs", "show", "aaa1", "--json").stdout.splitlines())
+    assert (job["failure"], job["failure_details"]) == ("The folder is not writable.", "mode 0500")
+    assert (file["type"], file["job"], file["resource_type"], file["count"]) == ("file", "aaa1", "Patient", 3)
+
+
+def test_show_tells_the_first_issues(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", issues=(Issue(diagnostics="Patient/x could not be read"),), issue_count=7)
+    text = run("jobs", "show", "aaa1").stdout
+    assert "issues        7\n              Patient/x could not be read" in text
+
+
+def test_an_id_may_be_cut_to_what_is_unique(exporter: FakeExporter, run: Run) -> None:
+    for job_id in ("ab1", "ab2", "ab"):
+        exporter.add(job_id)
+    assert run("jobs", "show", "ab1").exit_code == 0
+    assert "job           ab\n" in run("jobs", "show", "ab").stdout, "a whole id wins"
+    several = run("jobs", "show", "a")
+    assert (several.exit_code, "3 jobs" in several.stderr) == (2, True)
+    none = run("jobs", "show", "zz")
+    assert (none.exit_code, "no job 'zz'" in none.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [([completed], 0), ([with_issues], 3), ([failed], 1), ([canceled], 1)],
+    ids=["complete", "issues", "failed", "cancelled"],
+)
+@pytest.mark.parametrize("command", ["wait", "watch"])
+def test_wait_and_watch_end_as_the_job_did(
+    exporter: FakeExporter, run: Run, command: str, states: list[object], code: int
+) -> None:
+    exporter.add("aaa1", running, *states)
+    result = run("jobs", command, "aaa1", "--json")
+    assert result.exit_code == code
+    assert json.loads(result.stdout)["id"] == "aaa1"
+
+
+def test_wait_no_longer_than_told(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1")
+    result = run("jobs", "wait", "aaa1", "--timeout", "20ms")
+    assert result.exit_code == 6
+    assert "fhirferry worker" in result.stderr
+
+
+def test_watch_follows_all_until_none_is_unfinished(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("old", running, completed)
+    exporter.add("aaa1", running, half)
+    looks = 0
+    really = exporter.jobs
+
+    def jobs(*, unfinished: bool = False) -> object:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            record = exporter.ledger.get("aaa1")
+            exporter.ledger.commit(completed(record, exporter.ledger.now()), record.version)
+        return really(unfinished=unfinished)
+
+    exporter.jobs = jobs  # type: ignore[assignment, method-assign]
+    result = run("jobs", "watch", "--interval", "1ms")
+    assert result.exit_code == 0
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [["aaa1", "running"], ["aaa1", "completed"]]
+
+
+@pytest.mark.parametrize("command", ["resume", "retry"])
+@pytest.mark.parametrize("states", [[running, failed], [running, retriable], []], ids=["failed", "retriable", "queued"])
+def test_resume_and_retry_queue_and_say_how_to_run_it(
+    exporter: FakeExporter, run: Run, command: str, states: list[object]
+) -> None:
+    exporter.add("aaa1", *states)
+    result = run("jobs", command, "aaa1")
+    assert result.exit_code == 0
+    assert exporter.jobs()[0].status == "queued"
+    assert "fhirferry export --from /store.db --to /out\n" in result.stderr
+
+
+def test_a_completed_job_cannot_be_retried(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running, completed)
+    result = run("jobs", "retry", "aaa1", "--json")
+    assert result.exit_code == 2
+    line = json.loads(result.stdout)
+    assert (line["type"], line["error"], line["exit_code"]) == ("error", "IllegalStep", 2)
+
+
+def test_cancel(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running)
+    assert run("jobs", "cancel", "aaa1").exit_code == 0
+    assert exporter.jobs()[0].status == "canceled"
+    assert run("jobs", "cancel", "aaa1").exit_code == 2
+
+
+def test_delete_without_a_terminal_needs_yes(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running, completed)
+    with_file(exporter, "aaa1")
+    refused = run("jobs", "delete", "aaa1")
+    assert refused.exit_code == 2
+    assert "Patient-1.ndjson" in refused.stderr
+    assert exporter.jobs()
+    assert run("jobs", "delete", "aaa1", "--yes").exit_code == 0
+    assert not exporter.jobs()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
+def test_delete_asks_on_a_terminal(
+    exporter: FakeExporter, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    monkeypatch.setattr("fhirferry.cli.jobs_delete._can_ask", lambda: True)
+    exporter.add("aaa1", running, completed)
+    assert run("jobs", "delete", "aaa1", input=answer).exit_code == code
+    assert len(exporter.jobs()) == code
+
+
+def test_delete_can_leave_the_files(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running, completed)
+    with_file(exporter, "aaa1")
+    kept = []
+    delete = exporter.ledger.delete
+    exporter.ledger.delete = lambda job_id, keep_files: kept.append(keep_files) or delete(job_id, keep_files=keep_files)  # type: ignore[assignment, func-returns-value, method-assign]
+    line = json.loads(run("jobs", "delete", "aaa1", "--yes", "--keep-files", "--json").stdout)
+    assert (line, kept) == ({"type": "deleted-job", "job": "aaa1", "files": []}, [True])
+
+
+def test_prune_forgets_what_ended_long_ago(exporter: FakeExporter, run: Run, clock: FixedClock) -> None:
+    exporter.add("aaa1", running, completed)
+    exporter.worker().clean_up("aaa1")
+    clock.advance(86_000)
+    assert run("jobs", "prune", "--older-than", "1d", "--json").stdout == ""
+    clock.advance(1_000)
+    assert json.loads(run("jobs", "prune", "--older-than", "1d", "--json").stdout)["job"] == "aaa1"
+    assert run("jobs", "prune").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [([completed], 0), ([with_issues], 3), ([failed], 1), ([given_back], 6)],
+    ids=["complete", "issues", "failed", "given back"],
+)
+def test_worker_tells_each_change_and_ends_with_the_worst(
+    exporter: FakeExporter, run: Run, ends: list[object], code: int
+) -> None:
+    exporter.add("aaa1")
+    exporter.ends = ends
+    result = run("worker", "--until-idle", "--json")
+    assert result.exit_code == code
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["status"] for line in lines] == ["running", exporter.jobs()[0].status]
