@@ -102,15 +102,14 @@ class FolderDestination:
                 with open_folder(self.path, source) as here:
                     waiting, published = entry_of(old, here), entry_of(new, there)
                     if is_file(waiting) and published is None:
-                        with suppress(FileNotFoundError):  # another task of this job did it just now
-                            os.rename(old, new, src_dir_fd=here, dst_dir_fd=there)
+                        os.rename(old, new, src_dir_fd=here, dst_dir_fd=there)
                     elif waiting is not None and published is not None:
                         if not os.path.samestat(waiting, published):
                             raise PermanentError(f"{where} is there already and is another file; move it away")
                         # One file with two names: a file system without journal lost half of our rename.
                         os.unlink(old, dir_fd=here)
             except FileNotFoundError:
-                pass  # the part folder is swept: then it must be published already
+                pass  # swept, or renamed by another task of this job just now: then the name must be there
             if not is_file(entry_of(new, there)):
                 raise PermanentError(f"{where} is lost: neither it nor its part {part} is there")
         with self._lock:
@@ -217,7 +216,7 @@ class FolderDestination:
             remove_if_empty(self.path, (HIDDEN, job_id))
             if owner(self.path) == job_id:
                 remove_all(self.path, (HIDDEN,), TEMPORARY, frozenset())
-                disclaim(self.path, job_id)
+                disclaim(self.path)
             remove_if_empty(self.path, (HIDDEN,))
 
     def free_bytes(self) -> int | None:

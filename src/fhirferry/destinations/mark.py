@@ -53,9 +53,8 @@ def claim(root: str, job_id: str) -> None:
         sync_folder(hidden)
 
 
-def disclaim(root: str, job_id: str) -> None:
-    """Remove the mark if it is this job's. OSError."""
-    if owner(root) == job_id:
-        with open_folder(root, (HIDDEN,)) as hidden:
-            os.unlink(MARK, dir_fd=hidden)
-            sync_folder(hidden)
+def disclaim(root: str) -> None:
+    """Remove the mark. OSError, also without one."""
+    with open_folder(root, (HIDDEN,)) as hidden:
+        os.unlink(MARK, dir_fd=hidden)
+        sync_folder(hidden)

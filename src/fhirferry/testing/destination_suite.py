@@ -180,15 +180,17 @@ class DestinationSuite:
         with pytest.raises(RequestError):
             destination.create("Patient-1.ndjson")
 
-    def test_a_late_unit_of_a_removed_job_fails(self, destination: Destination) -> None:
+    @pytest.mark.parametrize("forgotten", [False, True])
+    def test_a_late_unit_of_a_removed_job_fails(self, destination: Destination, forgotten: bool) -> None:
         """Design section 7: `create` makes no folder."""
         destination.prepare(JOB)
         part = destination.part_name(JOB, "late")
         destination.sweep(JOB, frozenset())
-        destination.forget(JOB)
+        if forgotten:
+            destination.forget(JOB)
         with pytest.raises(PermanentError):
             destination.create(part)
-        assert self.names(destination, ".fhirferry/") == []
+        assert self.names(destination, f".fhirferry/{JOB}/") == []
 
     def test_a_commit_after_the_sweep_leaves_nothing_visible(self, destination: Destination) -> None:
         destination.prepare(JOB)

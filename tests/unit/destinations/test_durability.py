@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 from fhirferry.destinations import part_writer
 from fhirferry.destinations.folder import FolderDestination
-from fhirferry.model.errors import DestinationConnectionError, DestinationUnavailable
+from fhirferry.model.errors import DestinationConnectionError, DestinationUnavailable, PermanentError
 from tests.unit.destinations.places import JOB, write
 
 
@@ -174,6 +175,18 @@ def test_an_error_of_the_early_flush_is_not_lost(
     with pytest.raises(DestinationUnavailable):
         writer.commit()
     assert list((root / ".fhirferry" / JOB).iterdir()) == []
+
+
+def test_a_finished_writer_cannot_touch_the_file_that_has_its_descriptor_now(folder: FolderDestination) -> None:
+    old = folder.create(folder.part_name(JOB, "old"))
+    old.abort()
+    new = folder.create(folder.part_name(JOB, "new"))
+    for call in (old.commit, lambda: old.write(b"stray"), old.abort):
+        with contextlib.suppress(PermanentError):
+            call()
+    new.write(b"{}\n")
+    new.commit()
+    assert b"".join(folder.read(folder.part_name(JOB, "new"))) == b"{}\n"
 
 
 def test_an_early_flush_changes_nothing_in_the_file(folder: FolderDestination, monkeypatch: pytest.MonkeyPatch) -> None:

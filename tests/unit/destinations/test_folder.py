@@ -171,8 +171,9 @@ def test_links_inside_the_destination_do_not_lead_out(folder: FolderDestination,
     (root / "link").symlink_to(outside)
     (root / "Patient-1.ndjson").symlink_to(outside / "secret.json")
     (root / "Patient-2.ndjson").symlink_to(outside / "none.json")
-    part = write(folder)
+    part, gone = write(folder), folder.part_name(JOB, "gone")
     calls: list[Callable[[], object]] = [
+        lambda: folder.publish(gone, "Patient-1.ndjson"),
         lambda: folder.publish(part, "link/Patient-1.ndjson"),
         lambda: folder.publish(part, "Patient-1.ndjson"),
         lambda: folder.publish(part, "Patient-2.ndjson"),
