@@ -81,15 +81,20 @@ def still_there(watermark: Instant, t: Instant) -> None:
 def totals(db: Connection, request: ExportRequest, t: Instant) -> Mapping[str, Total]:
     """What T holds of the request, by type. Exact and free for a full export of a pinned T; an increment is counted
     as long as it is small; else what the types hold now."""
-    held = {name.decode(): Total(resources=n, bytes=size) for name, n, size in db.execute(_SQL["total_at"], (t,))}
-    if not held:
-        held = {name.decode(): Total(resources=n, bytes=size) for name, n, size in db.execute(_SQL["total_now"])}
-    if request.types is not None:
-        held = {name: total for name, total in held.items() if name in request.types}
+
+    def wanted(name: str) -> bool:
+        return request.types is None or name in request.types
+
+    rows = list(db.execute(_SQL["total_at"], (t,))) or list(db.execute(_SQL["total_now"]))
+    held = {name.decode(): Total(resources=count, bytes=size) for name, count, size in rows if wanted(name.decode())}
     if request.since is None and request.until is None:
         return held
-    counted = {name: _between(db, name, request, t) or total for name, total in held.items()}
-    return {name: total for name, total in counted.items() if total.resources}
+    found = {}
+    for name in filter(wanted, [name.decode() for (name,) in db.execute(_SQL["types"])]):
+        total = _between(db, name, request, t) or held.get(name)
+        if total is not None and total.resources:
+            found[name] = total
+    return found
 
 
 def _between(db: Connection, name: str, request: ExportRequest, t: Instant) -> Total | None:

@@ -36,6 +36,7 @@ SCHEMAS = ("schema-1",)
 
 READER_CACHE = 16_000  # kB
 WRITER_CACHE = 64_000  # kB: the index of ids is written all over
+ROUND = 20  # ms
 CHECKPOINT = 4_000  # pages of 16 kB: the log is carried over each 64 MB
 
 _SQL = sql.queries("info")
@@ -73,6 +74,7 @@ class SqliteStore:
     def __init__(self, path: str, *, clock: Clock, create: bool = False, timeout: float = 30.0) -> None:
         self.path = path
         self._clock = clock
+        self._timeout = timeout
         self._writes = False
         self._db = _open(path, create=create, timeout=timeout)
 
@@ -175,11 +177,11 @@ class SqliteStore:
 
     def reading(self) -> _Transaction:
         """A transaction that sees one state of the store; keep it short."""
-        return _Transaction(self._db, self.path, "begin")
+        return _Transaction(self._db, self.path, 0)
 
     def writing(self) -> _Transaction:
         """A transaction that no other writer shares."""
-        return _Transaction(self._db, self.path, "begin immediate")
+        return _Transaction(self._db, self.path, self._timeout)
 
     def close(self) -> None:
         """Idempotent. After writing, the log is carried over into the file as far as readers allow."""
@@ -199,17 +201,38 @@ class SqliteStore:
 
 
 class _Transaction:
-    """`begin` to `commit`, or `rollback`; SQLite's errors leave it as ours."""
+    """`begin` to `commit`, or `rollback`; SQLite's errors leave it as ours.
 
-    def __init__(self, db: Connection, path: str, begin: str) -> None:
-        self._db, self._path, self._begin = db, path, begin
+    wait: seconds to wait for the writers' lock; 0 to read only.
+    """
+
+    def __init__(self, db: Connection, path: str, wait: float) -> None:
+        self._db, self._path, self._wait = db, path, wait
 
     def __enter__(self) -> Connection:
         try:
-            self._db.execute(self._begin)
+            if self._wait:
+                self._lock()
+            else:
+                self._db.execute("begin")
         except sqlite3.Error as error:
             raise _as_ours(self._path, error) from error
         return self._db
+
+    def _lock(self) -> None:
+        """SQLite asks for a lock at growing distances, at last ten times a second: beside a busy writer fixing T would
+        wait for seconds. In short rounds it asks often, all the time."""
+        self._db.execute(f"pragma busy_timeout = {ROUND}")
+        try:
+            for left in range(int(self._wait * 1000 / ROUND), -1, -1):
+                try:
+                    self._db.execute("begin immediate")
+                    return
+                except sqlite3.OperationalError as error:
+                    if not left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                        raise
+        finally:
+            self._db.execute(f"pragma busy_timeout = {int(self._wait * 1000)}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -241,7 +264,7 @@ def _open(path: str, *, create: bool, timeout: float) -> Connection:
         db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT}")
         if _missing_schemas(db, path, create=create):
             _set_wal(db, timeout)
-            with _Transaction(db, path, "begin immediate"):
+            with _Transaction(db, path, timeout):
                 for number in _missing_schemas(db, path, create=create):  # again, now nobody else can
                     _apply(db, sql.script(SCHEMAS[number]))
                     db.execute(f"pragma user_version = {number + 1}")

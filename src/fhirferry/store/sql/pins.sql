@@ -29,6 +29,9 @@ select name, total.resources, total.bytes from total join type on type.code = to
 -- name: total_now
 select name, resources, bytes from type where resources > 0
 
+-- name: types
+select name from type order by name
+
 -- name: total_between
 -- What an increment will bring, counted up to :limit versions.
 select count(*), count(seen), ifnull(sum(seen), 0)
