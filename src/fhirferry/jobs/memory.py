@@ -11,7 +11,7 @@ from fhirferry import faultpoints
 from fhirferry.jobs import documents, rules
 from fhirferry.jobs.protocol import Beat
 from fhirferry.model import job
-from fhirferry.model.errors import JobConflict, JobNotFound
+from fhirferry.model.errors import JobConflict
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
@@ -102,10 +102,8 @@ class MemoryJobStore:
         document = documents.write_record(record)
         with self._lock:
             row = self._jobs.get(record.id)
-            if row is None:
-                raise JobNotFound(f"no job {record.id} in the ledger")
-            if row.version != version:
-                raise JobConflict(f"job {record.id} changed since it was read")
+            if row is None or row.version != version:
+                raise rules.refused(self._find(record.id), record.id)
             after = _Job(
                 document=document,
                 version=version + 1,
@@ -134,7 +132,7 @@ class MemoryJobStore:
 
     def resume(self, job_id: str) -> ExportJobRecord:
         with self._lock:
-            return self._save(job.resume(rules.resumable(rules.visible(self._find(job_id), job_id))))
+            return self._save(job.resume(rules.visible(self._find(job_id), job_id)))
 
     def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
         with self._lock:

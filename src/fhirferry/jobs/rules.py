@@ -8,7 +8,7 @@ import msgspec
 
 from fhirferry.jobs.protocol import Beat
 from fhirferry.model import job
-from fhirferry.model.errors import IllegalStep, JobNotFound, RequestError
+from fhirferry.model.errors import IllegalStep, JobConflict, JobNotFound, RequestError
 from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
 from fhirferry.model.partition import Partition
@@ -36,6 +36,13 @@ def visible(record: ExportJobRecord | None, job_id: str) -> ExportJobRecord:
     if record is None or record.deleted:
         raise JobNotFound(f"no job {job_id} in the ledger")
     return record
+
+
+def refused(record: ExportJobRecord | None, job_id: str) -> JobNotFound | JobConflict:
+    """Why a commit found no record under its tag. A tombstone is a conflict: its holder has to stop, not to wonder."""
+    if record is None:
+        return JobNotFound(f"no job {job_id} in the ledger")
+    return JobConflict(f"job {job_id} changed since it was read")
 
 
 def take(
@@ -79,13 +86,6 @@ def beat_without_hold(record: ExportJobRecord | None) -> Beat:
     if record is None or record.deleted or record.status is JobStatus.CANCELED:
         return Beat.CANCELED
     return Beat.LOST
-
-
-def resumable(record: ExportJobRecord) -> ExportJobRecord:
-    """The record, unless somebody works on it: IllegalStep. RUNNING -> QUEUED is its holder's step, not an operator's."""
-    if record.status is JobStatus.RUNNING:
-        raise IllegalStep(f"job {record.id} is {record.status}; it cannot be resumed")
-    return record
 
 
 def lease_cleanup(record: ExportJobRecord, now: Instant, lease: float) -> ExportJobRecord:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import msgspec
 
@@ -19,7 +19,7 @@ from fhirferry import faultpoints
 from fhirferry.jobs import documents, holder, rules, sql
 from fhirferry.jobs.protocol import Beat
 from fhirferry.model import job
-from fhirferry.model.errors import JobConflict, JobNotFound, PermanentError, StoreBusy, StoreDamaged, TransientError
+from fhirferry.model.errors import JobConflict, PermanentError, StoreBusy, StoreDamaged, TransientError
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
@@ -94,7 +94,7 @@ class SqliteJobStore:
         # like one from the future, so only what is found under the lock is saved.
         now = self.now()
         query = "acquirable" if job_id is None else "get"
-        with closing(db.execute(self._sql[query], {"now": now, "id": job_id})) as rows:
+        with closing(db.execute(self._sql[query], {"now": now, "id": job_id, "by_operator": by_operator})) as rows:
             candidates = (documents.read_record(*row) for row in rows)
             return rules.take(candidates, holder, limit, now, self._is_dead, by_operator=by_operator)
 
@@ -113,15 +113,12 @@ class SqliteJobStore:
         partitions: Iterable[Partition] = (),
         files: Iterable[OutputFile] = (),
     ) -> ExportJobRecord:
-        tagged = rules.tagged(record, version, partitions)
-        ours = [(record.id, partition.number, documents.write(partition)) for partition in tagged]
+        ours = [(record.id, p.number, documents.write(p)) for p in rules.tagged(record, version, partitions)]
         further = [(record.id, documents.write(file)) for file in files]
         changed = {"id": record.id, "version": version, "record": documents.write_record(record)}
         with self._writing() as db:
             if not db.execute(self._sql["commit"], changed).rowcount:
-                if self._find(db, record.id) is None:
-                    raise JobNotFound(f"no job {record.id} in the ledger")
-                raise JobConflict(f"job {record.id} changed since it was read")
+                raise rules.refused(self._find(db, record.id), record.id)
             db.executemany(self._sql["put-partition"], ours)
             try:
                 db.executemany(self._sql["insert-file"], further)
@@ -145,7 +142,7 @@ class SqliteJobStore:
         return self._change(job_id, lambda record: job.cancel(record, self.now()))
 
     def resume(self, job_id: str) -> ExportJobRecord:
-        return self._change(job_id, lambda record: job.resume(rules.resumable(record)))
+        return self._change(job_id, job.resume)
 
     def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
         return self._change(job_id, lambda record: job.delete(record, self.now(), keep_files=keep_files))
@@ -208,9 +205,8 @@ def _open(path: str, timeout: float) -> sqlite3.Connection:
     try:
         # SQLite would make the file with the umask's rights; -wal and -shm take theirs from it. Only for a new file:
         # closing a descriptor of one that is in use would drop this process's locks on it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        pass
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise PermanentError(f"cannot make the ledger {path}: {error.strerror}") from error
     db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)

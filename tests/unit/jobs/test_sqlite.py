@@ -72,7 +72,7 @@ def test_the_document_is_the_single_truth_without_tag_and_heartbeat(jobs: Sqlite
 
 @pytest.mark.parametrize("query", ["acquirable", "list-open", "cleanable", "list-by-hash"])
 def test_what_workers_poll_is_found_by_an_index_and_without_sorting_records(jobs: SqliteJobStore, query: str) -> None:
-    asked = {"now": START, "id": None, "limit": 1, "hash": "x"}
+    asked = {"now": START, "id": None, "limit": 1, "hash": "x", "by_operator": False}
     plan = "\n".join(row[3] for row in jobs._db.execute("explain query plan " + jobs._sql[query], asked))
     assert "USING INDEX job_" in plan
     if query in ("acquirable", "list-open"):

@@ -22,7 +22,7 @@ order by queued_time, number;
 -- Candidates, oldest first: whether the holder of a running one is stale or dead is decided on the record.
 select record, version, heartbeat from job
 where deleted = 0 and status in ('queued', 'retriable', 'running')
-    and (status <> 'retriable' or coalesce(retry_after, 0) <= :now)
+    and (status <> 'retriable' or coalesce(retry_after, 0) <= :now or :by_operator)
 order by queued_time, number;
 
 -- name: save
