@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -229,6 +230,18 @@ def test_s32_packed_files_that_are_cut_off_or_wrong_inside_are_found(where: floa
     report = verify(destination)
     assert K.CHECKSUM in report.counts
     assert {f.file for f in report.findings} == {name}
+    assert report.bytes == sum(stored.bytes for stored in destination.list() if ".gz" in stored.name)
+
+
+def test_s32_the_checksum_is_of_the_whole_file_also_when_its_beginning_is_damaged() -> None:
+    noise = random.Random(1).randbytes(2_000_000).hex()
+    destination = export(with_file("Patient-3.ndjson", resource("Patient/n", f',"data":"{noise}"')), packed=True)
+    data = read(destination, "Patient-3.ndjson.gz")
+    assert len(data) > 2 << 20
+    destination.put("Patient-3.ndjson.gz", data[:2] + b"\0" + data[3:])
+    report = verify(destination)
+    assert report.counts.keys() == {K.COMPRESSION, K.CHECKSUM, K.COUNT, K.SIZE}
+    assert [f.message for f in report.findings if f.kind is K.SIZE][0].endswith("bytes of NDJSON, the file has 0")
     assert report.bytes == sum(stored.bytes for stored in destination.list() if ".gz" in stored.name)
 
 
