@@ -241,7 +241,7 @@ def test_s32_the_checksum_is_of_the_whole_file_also_when_its_beginning_is_damage
     destination.put("Patient-3.ndjson.gz", data[:2] + b"\0" + data[3:])
     report = verify(destination)
     assert report.counts.keys() == {K.COMPRESSION, K.CHECKSUM, K.COUNT, K.SIZE}
-    assert [f.message for f in report.findings if f.kind is K.SIZE][0].endswith("bytes of NDJSON, the file has 0")
+    assert next(f.message for f in report.findings if f.kind is K.SIZE).endswith("bytes of NDJSON, the file has 0")
     assert report.bytes == sum(stored.bytes for stored in destination.list() if ".gz" in stored.name)
 
 
