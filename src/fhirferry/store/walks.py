@@ -69,8 +69,15 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
 
     def scan(self, db: Connection, after: Position, limit: int) -> Stretch:
         """Pass at most `limit` versions. SnapshotGone when T was pruned: this opens every transaction that reads."""
+        return self._pass(db, "scan", after, limit)
+
+    def weigh(self, db: Connection, after: Position, limit: int) -> Stretch:
+        """As `scan`, but may pass fewer versions although more follow; cheaper where it can be."""
+        return self._pass(db, "weigh" if self.by == "key" else "scan", after, limit)
+
+    def _pass(self, db: Connection, query: str, after: Position, limit: int) -> Stretch:
         asked = self.parameters(after, self.to, limit)
-        watermark, changed, key, *seen = db.execute(SQL[self.by]["scan"], asked).fetchone()
+        watermark, changed, key, *seen = db.execute(SQL[self.by][query], asked).fetchone()
         pins.still_there(watermark, self.t)
         return Stretch(self.to if key is None else (changed, key), *seen)
 
@@ -115,11 +122,10 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
     walk = msgspec.structs.replace(walk, to=last)
     start = position = walk.after
     filled = 0
-    scanned = CHUNK
-    while scanned == CHUNK:
+    while position < walk.to:
         cuts: list[Position] = []
         with store.reading() as db:
-            stretch = walk.scan(db, position, CHUNK)
+            stretch = walk.weigh(db, position, CHUNK)
             if filled + stretch.bytes < target_bytes:
                 filled += stretch.bytes
             else:
@@ -128,7 +134,7 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
                     if filled >= target_bytes:
                         cuts.append((changed, key))
                         filled = 0
-        position, scanned = stretch.end, stretch.scanned
+        position = stretch.end
         for end in cuts:
             yield _plan(walk, start, end)
             start = end

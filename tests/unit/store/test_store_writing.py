@@ -143,3 +143,11 @@ def test_pruning_goes_in_bounded_steps(store: SqliteStore, monkeypatch: pytest.M
         store.write([resource("Patient/a", number)])
     assert store.prune().versions == 10
     assert export(store, store.snapshot("job")).values == {"Patient/a": 10}
+
+
+def test_a_change_is_never_stamped_before_what_it_replaces(store: SqliteStore, clock: Ticking) -> None:
+    """So a `_since` between the two brings it, though it was forced in with an older lastUpdated."""
+    store.write([resource("Patient/a", "new", updated=START - 10)])
+    store.write([resource("Patient/a", "forced", updated=START - 20)], force=True)
+    t = store.snapshot("job")
+    assert export(store, t, since=START - 15).values == {"Patient/a": "forced"}
