@@ -39,10 +39,9 @@ def read_items(source: Input, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]
 
 
 def _looks_like_lines(stream: Reader) -> bool:
-    """The first line that is not blank is a whole JSON value. (A Bundle on one line is taken as a document.)"""
-    head = stream.peek(SNIFF)[:SNIFF].lstrip()
-    first, newline, rest = head.partition(b"\n")
-    if not newline or not rest.strip():
+    """The first line that is not blank is a whole JSON value. (A line that is longer than a look is a document.)"""
+    first, newline, _ = stream.peek(SNIFF)[:SNIFF].lstrip().partition(b"\n")
+    if not newline:
         return False
     try:
         msgspec.json.decode(first, type=msgspec.Raw)

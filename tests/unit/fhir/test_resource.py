@@ -26,6 +26,7 @@ STAMPS = {
 def resources(draw: st.DrawFn) -> dict[str, object]:
     """Any JSON object with a type, an id and perhaps a meta, in any order."""
     members = draw(st.dictionaries(NAMES, VALUES, max_size=4))
+    members.pop("meta", None)
     members |= {"resourceType": "Basic", "id": draw(st.from_regex(r"[A-Za-z0-9\-.]{1,64}", fullmatch=True))}
     if draw(st.booleans()):
         members["meta"] = draw(st.dictionaries(NAMES, VALUES, max_size=2)) | draw(
@@ -102,6 +103,15 @@ def _unstamped(content: dict[str, object]) -> list[object]:
 def test_a_decimal_written_with_more_digits_is_another_content() -> None:
     one, other = (read_resource(b'{"resourceType":"Basic","id":"a","n":%s}' % n) for n in (b"1.5", b"1.50"))
     assert one.digest != other.digest
+
+
+@pytest.mark.parametrize("place", [b'{%s,"resourceType":"Basic","id":"a"}', b'{"resourceType":"Basic",%s,"id":"a"}'])
+@pytest.mark.parametrize(
+    "meta", [b"{}", b'{"versionId":"1"}', b'{"lastUpdated":"2026-01-01T00:00:00Z","versionId":"1"}']
+)
+def test_a_meta_of_stamps_alone_counts_as_none_wherever_it_stands(place: bytes, meta: bytes) -> None:
+    bare = read_resource(b'{"resourceType":"Basic","id":"a"}')
+    assert read_resource(place % (b'"meta":%s' % meta)).digest == bare.digest
 
 
 def test_meta_of_a_contained_resource_is_not_taken_for_the_resource_s_own() -> None:

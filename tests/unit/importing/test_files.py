@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,15 @@ def test_a_folder_is_read_in_order_and_says_what_it_skipped(tmp_path: Path, run:
     assert run(tmp_path / "readme.md").ids == ["Basic/readme.md"]
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_a_pretty_printed_document_may_open_with_a_byte_order_mark(
+    tmp_path: Path, run: Run, pack: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / "a.json").write_bytes(pack(b"\xef\xbb\xbf\r\n" + basic(1).replace(b",", b",\r\n  ")))
+    done = run(tmp_path)
+    assert (done.ids, done.bad) == (["Basic/1"], [])
+
+
 def test_a_path_that_is_not_there_is_a_mistake_of_the_caller(tmp_path: Path, run: Run) -> None:
     with pytest.raises(RequestError, match="no such file"):
         run(tmp_path / "none.ndjson")
@@ -162,7 +172,7 @@ def test_an_export_is_read_as_its_manifest_says_deletions_last(tmp_path: Path, r
     (tmp_path / "z.ndjson").write_bytes(bundle + b"\n" + basic(1))
     (tmp_path / "a b.ndjson.gz").write_bytes(gzip.compress(basic(2)))
     (tmp_path / "deleted").mkdir()
-    (tmp_path / "deleted" / "d.ndjson").write_bytes(gone + b"\n" + basic(3))
+    (tmp_path / "deleted" / "d.ndjson").write_bytes(gone + b"\n" + basic(3) + b"\n" + bundle)
     (tmp_path / "errors.ndjson").write_bytes(basic("error"))
     (tmp_path / "orphan.ndjson").write_bytes(basic("orphan"))
     export(
@@ -177,6 +187,7 @@ def test_an_export_is_read_as_its_manifest_says_deletions_last(tmp_path: Path, r
         assert done.bad == [
             ("gone.ndjson", 0, "No such file or directory"),
             ("d.ndjson", 2, "not a Bundle of deletions"),
+            ("d.ndjson", 3, "not a Bundle of deletions"),
         ]
 
 
