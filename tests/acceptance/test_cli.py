@@ -83,6 +83,14 @@ def test_import_export_verify_and_no_second_export_into_the_same_folder() -> Non
     assert "out holds the export" in again.stderr
 
 
+def test_a_dry_run_writes_nothing() -> None:
+    here("import", "Patient.ndjson")
+    before = sorted(Path().rglob("*"))
+    plan = last(here("export", "--to", "out", "--dry-run", "--json"))
+    assert (plan["resources"], plan["problem"]) == (30, None)
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_home_is_private() -> None:
     here("import", "Patient.ndjson")
     here("export", "--to", "out")

@@ -28,24 +28,26 @@ def watch(invocation: Invocation, job_id: str | None, interval: float, ledger: s
     from fhirferry.cli.texts_jobs import watched
 
     console = invocation.console
-    seen: dict[str, str] = {}
+    told: dict[str, str] = {}
     with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
         only = pick(exporter, job_id).id if job_id else None
-        following = {record.id for record in exporter.jobs(unfinished=True)} if only is None else {only}
+        following = {only} if only else set()
         while True:
-            records = [
-                r for r in exporter.jobs() if r.id == only or (only is None and (r.id in following or not r.finished))
-            ]
-            now = invocation.clock()
-            for record in records:
-                following.add(record.id)
-                text = watched(record, now)
-                if seen.get(record.id) != text:
-                    seen[record.id] = text
+            unfinished = [record for record in exporter.jobs(unfinished=True) if only in (None, record.id)]
+            # What was unfinished at the last look and is not now ended meanwhile, or was deleted.
+            gone = following - {record.id for record in unfinished}
+            ended = [record for record in exporter.jobs() if record.id in gone] if gone else []
+            following = {record.id for record in unfinished}
+            for record in [*ended, *unfinished]:
+                text = watched(record, invocation.clock())
+                if told.get(record.id) != text:
+                    told[record.id] = text
                     console.line(JobLine.of(record))
                     console.text(text)
-            if console.closed or all(record.finished for record in records):
-                return exit_of(records[0]) if only and records else Exit.COMPLETE
+            if only and gone:
+                return exit_of(ended[0]) if ended else Exit.FAILED
+            if console.closed or not unfinished:
+                return Exit.COMPLETE
             time.sleep(interval)
 
 

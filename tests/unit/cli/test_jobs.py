@@ -138,7 +138,7 @@ def test_watch_follows_all_until_none_is_unfinished(exporter: FakeExporter, run:
     def jobs(*, unfinished: bool = False) -> object:
         nonlocal looks
         looks += 1
-        if looks == 4:
+        if looks == 3:
             record = exporter.ledger.get("aaa1")
             exporter.ledger.commit(completed(record, exporter.ledger.now()), record.version)
         return really(unfinished=unfinished)
