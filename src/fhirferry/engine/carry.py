@@ -140,11 +140,11 @@ class Carrier:
     def _retry(self, partition: Partition, error: Exception) -> None:
         """Put a failed partition back until its attempts are used up, or at once give up on what cannot pass."""
         tried = msgspec.structs.replace(partition, attempt=partition.attempt + 1)
+        self._planner.put_back(tried)  # also when we give up on it: while a partition waits, no commit seals the job
         final = isinstance(error, (PermanentError, RequestError))
         if final or tried.attempt >= self._book.record.settings.unit_attempts:
             self._trouble = self._trouble or error
             return
-        self._planner.put_back(tried)
         if self._trouble is None:
             wanted = error.retry_after if isinstance(error, TransientError) else None
             reason = error.message if isinstance(error, FerryError) else type(error).__name__

@@ -53,8 +53,9 @@ def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) ->
         destination.sweep(record.id, frozenset())
         destination.forget(record.id)
     elif record.deleted or record.status is JobStatus.CANCELED:
-        destination.delete(published_names(files))
+        # Parts first: what a holder that has not noticed yet publishes meanwhile, is there for `delete` or never will be.
         destination.sweep(record.id, frozenset())
+        destination.delete(published_names(files))
         destination.forget(record.id)
     elif record.status is JobStatus.FAILED:
         destination.sweep(record.id, frozenset(f.part for f in files))

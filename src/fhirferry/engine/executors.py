@@ -85,14 +85,17 @@ class InlinePool:
 
 
 class ProcessPool:
-    """N processes of this machine. A process ends itself when its parent is gone, wherever it is in its work."""
+    """N processes of this machine. A process ends itself when its parent is gone, wherever it is in its work.
+
+    Units are told to stop by closing a pipe that they look at: no lock, which a killed process might take with it.
+    """
 
     def __init__(self, room: int) -> None:
         import multiprocessing
 
         self.room = room
         self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
+        self._listen, self._tell = self._context.Pipe(duplex=False)
         self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, order: UnitOrder) -> Future[UnitResult]:
@@ -100,18 +103,20 @@ class ProcessPool:
             from concurrent.futures import ProcessPoolExecutor
 
             self._pool = ProcessPoolExecutor(
-                self.room, mp_context=self._context, initializer=_start_child, initargs=(self._stop,)
+                self.room, mp_context=self._context, initializer=_start_child, initargs=(self._listen,)
             )
         return self._pool.submit(_run_in_child, order)
 
     def stop_units(self) -> None:
-        self._stop.set()
+        self._tell.close()
 
     def renew(self) -> None:
         self.close()
-        self._stop.clear()
+        self._listen, self._tell = self._context.Pipe(duplex=False)
 
     def close(self) -> None:
+        self._tell.close()
+        self._listen.close()
         if self._pool is None:
             return
         pool, self._pool = self._pool, None
@@ -120,10 +125,10 @@ class ProcessPool:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_stop_in_child: Any = None
+_told_in_child: Any = None
 
 
-def _start_child(stop: Any) -> None:
+def _start_child(told: Any) -> None:
     """A child leaves Ctrl-C to its parent, and does not outlive it."""
     import multiprocessing
     import os
@@ -131,8 +136,8 @@ def _start_child(stop: Any) -> None:
     import threading
     from multiprocessing.connection import wait
 
-    global _stop_in_child
-    _stop_in_child = stop
+    global _told_in_child
+    _told_in_child = told
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
@@ -147,4 +152,4 @@ def _start_child(stop: Any) -> None:
 
 
 def _run_in_child(order: UnitOrder) -> UnitResult:
-    return run_unit(order, _stop_in_child.is_set)
+    return run_unit(order, _told_in_child.poll)

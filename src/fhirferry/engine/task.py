@@ -72,6 +72,7 @@ class ExportTask:
         """
         with working_for(self._book.record.id):
             try:
+                reach("job-acquired")
                 pool = make_pool(self._executor, self._stopping)
                 heartbeat = Heartbeat(self._jobs, self._book.record, on_stop=self._lost.set, renew_pin=self._renew_pin)
                 with heartbeat, closing(pool):
