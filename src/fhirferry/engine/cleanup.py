@@ -57,9 +57,9 @@ def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) ->
         destination.sweep(record.id, frozenset())
         destination.delete(published_names(files))
         destination.forget(record.id)
-    elif record.status is JobStatus.FAILED:
-        destination.sweep(record.id, frozenset(f.part for f in files))
-    else:
+    elif record.status is not JobStatus.FAILED:
+        # A failed job may be retried while this runs, and a sweep could then take a part of the new run that is not
+        # listed yet: its orphans stay hidden until it completes, or is deleted.
         destination.sweep(record.id, frozenset())
 
 
