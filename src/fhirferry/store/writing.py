@@ -33,6 +33,7 @@ class Outcome(StrEnum):
 
 
 _NEW, _CHANGED, _EQUAL, _OLDER, _DELETED, _ABSENT = Outcome  # reached once per item: a global costs least
+_ENDED = 3  # place of `ended` in a row of `version`
 _WITHOUT_VERSION = (_EQUAL, _OLDER, _ABSENT)
 
 
@@ -86,65 +87,85 @@ def stamped(resource: Resource, version: int, changed: Instant, now: Instant) ->
 def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, *, force: bool) -> list[Outcome]:
     """Apply the items in order, inside the caller's transaction. Costs one look-up per type and one insert per row."""
     last_t, last_stamp = db.execute(_SQL["state"]).fetchone()
-    now = axis.present(clock, last_t)
     tallies = {name.decode(): Tally(name.decode(), *counts) for name, *counts in db.execute(_SQL["types"])}
     heads = _heads(db, items, tallies)
+    batch = _Batch(tallies, axis.present(clock, last_t), last_t, last_stamp)
     outcomes: list[Outcome] = []
-    ended: list[tuple[Instant, int]] = []
-    versions: list[list[object]] = []
-    bodies: list[tuple[int, bytes]] = []
-    touched: dict[str, Tally] = {}
-    newest = last_stamp
     for item in items:
         of_type = heads[item.type]
         head = of_type.get(item.id)
         outcome = judge(item, head, force=force)
         outcomes.append(outcome)
-        if outcome in _WITHOUT_VERSION:
-            continue
-        tally = tallies.get(item.type)
-        if tally is None:
-            code = len(tallies) + 1
-            tally = tallies[item.type] = Tally(item.type, code, code << TYPE_SHIFT)
-        touched[item.type] = tally
+        if outcome not in _WITHOUT_VERSION:
+            of_type[item.id] = batch.add(item, head)
+    batch.store(db)
+    return outcomes
+
+
+class _Batch:
+    """The rows that a batch adds and changes, collected until all are known."""
+
+    def __init__(self, tallies: dict[str, Tally], now: Instant, last_t: Instant, last_stamp: Instant) -> None:
+        self._tallies = tallies
+        self._now = now
+        self._last_t = last_t
+        self._last_stamp = last_stamp
+        self._ended: list[tuple[Instant, int]] = []
+        self._versions: list[list[object]] = []
+        self._bodies: list[tuple[int, bytes]] = []
+        self._touched: dict[str, Tally] = {}
+
+    def add(self, item: Resource | Deletion, head: Head | None) -> Head:
+        """A new version of what `head` was the current one of."""
+        tally = self._tally(item.type)
+        number, before = (1, 0) if head is None else (head.version + 1, head.changed)
+        given = None if isinstance(item, Deletion) else item.updated
+        changed = axis.stamp(given, self._now, self._last_t, before)
+        if changed > self._last_stamp:
+            self._last_stamp = changed
+        if head is not None:
+            self._end(head, changed, tally)
         tally.last_key += 1
         tally.versions += 1
-        given = None if isinstance(item, Deletion) else item.updated
-        changed = axis.stamp(given, now, last_t, head.changed if head else 0)
-        number = head.version + 1 if head else 1
-        newest = max(newest, changed)
-        if head is not None:
-            if head.row is not None:
-                head.row[_ENDED] = changed
-            else:
-                ended.append((changed, head.key))
-            if head.size:
-                tally.resources -= 1
-                tally.bytes -= head.size
-            else:
-                tally.deletions -= 1
         if isinstance(item, Deletion):
             updated, size, digest = head.updated if head else changed, 0, b""
             tally.deletions += 1
         else:
-            body, updated = stamped(item, number, changed, now)
+            body, updated = stamped(item, number, changed, self._now)
             size, digest = len(body) + 1, item.digest
-            bodies.append((tally.last_key, body))
+            self._bodies.append((tally.last_key, body))
             tally.resources += 1
             tally.bytes += size
         row = [tally.last_key, tally.code, changed, FOREVER, size, number, updated, digest, item.id]
-        versions.append(row)
-        of_type[item.id] = Head(tally.last_key, number, changed, updated, size, digest, row)
-    # Ends first: at most one version of an id is current at any moment.
-    db.executemany(_SQL["end"], ended)
-    db.executemany(_SQL["version"], versions)
-    db.executemany(_SQL["body"], ((key, body.decode()) for key, body in bodies))
-    db.executemany(_SQL["type"], (msgspec.structs.astuple(tally) for tally in touched.values()))
-    db.execute(_SQL["stamped"], (newest,))
-    return outcomes
+        self._versions.append(row)
+        return Head(tally.last_key, number, changed, updated, size, digest, row)
 
+    def store(self, db: Connection) -> None:
+        # Ends first: at most one version of an id is current at any moment.
+        db.executemany(_SQL["end"], self._ended)
+        db.executemany(_SQL["version"], self._versions)
+        db.executemany(_SQL["body"], ((key, body.decode()) for key, body in self._bodies))
+        db.executemany(_SQL["type"], (msgspec.structs.astuple(tally) for tally in self._touched.values()))
+        db.execute(_SQL["stamped"], (self._last_stamp,))
 
-_ENDED = 3  # place of `ended` in a row of `version`
+    def _tally(self, name: str) -> Tally:
+        tally = self._touched.get(name)
+        if tally is None:
+            code = len(self._tallies) + 1
+            tally = self._tallies.setdefault(name, Tally(name, code, code << TYPE_SHIFT))
+            self._touched[name] = tally
+        return tally
+
+    def _end(self, head: Head, at: Instant, tally: Tally) -> None:
+        if head.row is None:
+            self._ended.append((at, head.key))
+        else:
+            head.row[_ENDED] = at
+        if head.size:
+            tally.resources -= 1
+            tally.bytes -= head.size
+        else:
+            tally.deletions -= 1
 
 
 def _heads(
