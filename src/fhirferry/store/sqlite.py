@@ -22,7 +22,8 @@ from fhirferry.model.errors import SourceConnectionError, StoreBusy, StoreDamage
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
-from fhirferry.store import paging, pins, pruning, sql, walks, writing
+from fhirferry.store import info, paging, pins, pruning, sql, walks, writing
+from fhirferry.store.info import StoreInfo, TypeInfo
 from fhirferry.store.pruning import Pruned
 from fhirferry.store.writing import Outcome
 
@@ -38,29 +39,6 @@ READER_CACHE = 16_000  # kB
 WRITER_CACHE = 64_000  # kB: the index of ids is written all over
 ROUND = 20  # ms
 CHECKPOINT = 4_000  # pages of 16 kB: the log is carried over each 64 MB
-
-_SQL = sql.queries("info")
-
-
-class TypeInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store holds of a type. resources, bytes (of NDJSON): current. deletions: ids that are deleted now.
-    versions: all that pruning has left, deletions included."""
-
-    resources: int
-    bytes: int
-    deletions: int
-    versions: int
-
-
-class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """types: by name. watermark: no T before it can be shown. last_transaction_time: 0 when none was handed out.
-    pins: T and expiry by job. file_bytes: of the database and its log."""
-
-    types: Mapping[str, TypeInfo]
-    watermark: Instant
-    last_transaction_time: Instant
-    pins: Mapping[str, tuple[Instant, Instant]]
-    file_bytes: int
 
 
 class SqliteStore:
@@ -95,21 +73,9 @@ class SqliteStore:
             return writing.get(db, type, id)
 
     def info(self) -> StoreInfo:
-        """What the store holds. Costs nothing: the counters are kept."""
+        """What the store holds. Costs nothing: counters are kept."""
         with self.reading() as db:
-            watermark, last_t = db.execute(_SQL["state"]).fetchone()
-            types = {name.decode(): counts for name, *counts in db.execute(_SQL["types"])}
-            held = {job.decode(): (t, expires) for job, t, expires in db.execute(_SQL["pins"])}
-        return StoreInfo(
-            types={
-                name: TypeInfo(resources=resources, bytes=size, deletions=deletions, versions=versions)
-                for name, (resources, size, deletions, versions) in types.items()
-            },
-            watermark=watermark,
-            last_transaction_time=last_t,
-            pins=held,
-            file_bytes=sum(os.path.getsize(p) for p in (self.path, self.path + "-wal") if os.path.exists(p)),  # noqa: PTH110, PTH202
-        )
+            return info.read(db, self.path)
 
     def prune(self, before: Instant | None = None) -> Pruned:
         """Forget versions that no pinned T needs; with `before` only what no T from there on needs. In small
@@ -151,7 +117,7 @@ class SqliteStore:
         """Cut the request (Source.partitions)."""
         with self.reading() as db:
             pins.must_hold(db, transaction_time)
-            types = {name.decode(): code for name, code in db.execute(_SQL["codes"])}
+            types = info.codes(db)
         done = None if after is None else walks.walk_of(after.bounds)
         for walk in walks.walks(types, request, transaction_time):
             if done is not None:

@@ -26,11 +26,11 @@ select 0, key, size from version
 
 -- name: plain
 -- Every version of the stretch is visible: no need to ask for each.
-select group_concat(body || char(10), ''), count(body)
+select group_concat(body || char(10), '')
   from (select body from body where key > :k0 and key <= :k1 order by key)
 
 -- name: bodies
-select group_concat(body || char(10), ''), count(body)
+select group_concat(body || char(10), '')
   from (select body.body
           from version cross join body using (key)
          where version.key > :k0 and version.key <= :k1

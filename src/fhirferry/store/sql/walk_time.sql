@@ -22,7 +22,7 @@ select changed, key, size from version indexed by version_changed
  order by changed, place
 
 -- name: bodies
-select group_concat(body || char(10), ''), count(body)
+select group_concat(body || char(10), '')
   from (select body.body
           from version indexed by version_changed cross join body using (key)
          where type = :type and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1)
