@@ -67,13 +67,11 @@ def take(
 
 
 def _due(record: ExportJobRecord, now: Instant, is_dead: Callable[[str], bool], *, by_operator: bool) -> bool:
-    if record.deleted:
-        return False
     if record.status is JobStatus.RETRIABLE:
         return by_operator or record.retry_after is None or record.retry_after <= now
     if record.status is JobStatus.RUNNING:
         return job.stale(record, now) or (record.holder is not None and is_dead(record.holder))
-    return record.status is JobStatus.QUEUED
+    return record.status is JobStatus.QUEUED  # a tombstone is terminal
 
 
 def holds(record: ExportJobRecord, holder: str, epoch: int) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import pytest
+
 from fhirferry.model.errors import IllegalStep, JobConflict
-from fhirferry.model.job import ExportJobRecord, JobStatus
+from fhirferry.model.job import ExportJobRecord, JobSettings, JobStatus
 from fhirferry.testing.job_store_bench import Bench, LedgerFixtures, a_file, a_partition, advanced
 
 _T = TypeVar("_T")
@@ -33,19 +36,27 @@ def at_once(*calls: Callable[[], _T]) -> list[_T]:
 class RivalsSuite(LedgerFixtures):
     """Several threads, one store."""
 
-    def test_s79_two_threads_never_get_the_same_job(self, bench: Bench) -> None:
-        ids = [f"job-{n:02d}" for n in range(20)]
-        bench.queue(*ids)
+    @pytest.fixture(autouse=True)
+    def restless(self) -> Iterator[None]:
+        """Threads that take turns all the time, so that one meets the other half-way."""
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        yield
+        sys.setswitchinterval(usual)
 
+    def test_s79_two_threads_never_get_the_same_job(self, bench: Bench) -> None:
         def take_all(holder: str) -> list[str]:
             mine: list[str] = []
             while taken := bench.taken(holder, limit=1):
                 mine += taken
             return mine
 
-        mine, theirs = at_once(lambda: take_all("one"), lambda: take_all("two"))
-        assert sorted(mine + theirs) == ids
-        assert (mine, theirs) == (sorted(mine), sorted(theirs)), "each saw the oldest first"
+        for turn in range(5):
+            ids = [f"{turn}-{n:02d}" for n in range(20)]
+            bench.queue(*ids, settings=JobSettings(heartbeat_timeout=9999.0))
+            mine, theirs = at_once(lambda: take_all("one"), lambda: take_all("two"))
+            assert sorted(mine + theirs) == ids
+            assert (mine, theirs) == (sorted(mine), sorted(theirs)), "each saw the oldest first"
 
     def test_s82_of_simultaneous_commits_exactly_one_wins(self, bench: Bench) -> None:
         record = bench.run("a")

@@ -211,6 +211,24 @@ def test_a_locked_ledger_is_busy_and_whoever_only_looks_does_not_wait(jobs: Sqli
     impatient.close()
 
 
+def test_a_step_holds_the_write_lock_from_its_reading_on(path: Path) -> None:
+    """Else it would be made on a record that is no longer the last one."""
+    other = opened(path, timeout=0.0)
+    other.create(a_record("a"))
+    other.create(a_record("b"))
+
+    def now() -> int:
+        with pytest.raises(StoreBusy):
+            other.cancel("b")
+        return START
+
+    jobs = SqliteJobStore(path, clock=now, is_dead=lambda _: False)
+    assert jobs.cancel("a").canceled_time == START
+    assert other.cancel("b").canceled_time == START
+    jobs.close()
+    other.close()
+
+
 def test_a_heartbeat_that_came_in_while_an_acquisition_waited_is_not_one_from_the_future(path: Path) -> None:
     """The clock is read under the lock; before it, a living holder's heartbeat could be later than 'now'."""
     now = [START]
