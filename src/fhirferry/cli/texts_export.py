@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fhirferry.cli.opening import short_place
 from fhirferry.cli.tables import table
+from fhirferry.jobs.holder import is_dead
 from fhirferry.model.instant import Instant, format_instant
 from fhirferry.model.job import ExportJobRecord, JobStatus, stale
 from fhirferry.model.quantity import format_duration, format_size
@@ -20,7 +21,7 @@ def found(record: ExportJobRecord, now: Instant) -> str:
     """What is said when the typed command meets its unfinished job."""
     moment = f", as of {format_instant(record.transaction_time)}" if record.transaction_time is not None else ""
     text = f"Resuming export job {record.id}: {record.progress} % done{moment}."
-    if record.status is JobStatus.RUNNING and not stale(record, now):
+    if record.status is JobStatus.RUNNING and not stale(record, now) and not is_dead(record.holder or ""):
         return (
             f"Export job {record.id} is running already ({record.holder}); waiting for it, or taking over when it dies."
         )
