@@ -6,7 +6,7 @@ a unit running somewhere, so it is swept at once and once more when every such u
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 
 from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.connections import Connections
@@ -14,7 +14,7 @@ from fhirferry.engine.context import working_for
 from fhirferry.engine.publishing import published_names
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
-from fhirferry.model.errors import FerryError, PermanentError, RequestError
+from fhirferry.model.errors import FerryError, FolderInUse, PermanentError, RequestError
 from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
 
@@ -32,19 +32,18 @@ def clean(record: ExportJobRecord, jobs: JobStore, connections: Connections) -> 
     after the lease.
     """
     with working_for(record.id):
+        gone = suppress(PermanentError, RequestError)  # nothing is left there that we could reach
         try:
-            with closing(connections.open_destination(record.destination_uri)) as destination:
+            with gone, closing(connections.open_destination(record.destination_uri)) as destination:
                 _sweep(record, jobs, destination)
             reach("cleanup-swept")
             if record.status is not JobStatus.FAILED or record.deleted:  # a failed job may be retried at the same T
-                with closing(connections.open_source(record.source_uri, False)) as source:
+                with gone, closing(connections.open_source(record.source_uri, False)) as source:
                     source.release(record.id)
             reach("cleanup-released")
-        except (PermanentError, RequestError):
-            pass  # nothing is left there that we could reach
         except FerryError:
             return
-        jobs.cleaned(record.id, again_at=_again_at(record))
+        jobs.cleaned(record.id, again_at=_again_at(record, jobs.now()))
 
 
 def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) -> None:
@@ -55,7 +54,8 @@ def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) ->
     elif record.deleted or record.status is JobStatus.CANCELED:
         # Parts first: what a holder that has not noticed yet publishes meanwhile, is there for `delete` or never will be.
         destination.sweep(record.id, frozenset())
-        destination.delete(published_names(files))
+        if _ours(record, destination):
+            destination.delete(published_names(files))
         destination.forget(record.id)
     elif record.status is not JobStatus.FAILED:
         # A failed job may be retried while this runs, and a sweep could then take a part of the new run that is not
@@ -63,10 +63,22 @@ def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) ->
         destination.sweep(record.id, frozenset())
 
 
-def _again_at(record: ExportJobRecord) -> Instant | None:
-    """The second pass, for jobs that may have been cut off: cancelled, or acquired more than once."""
+def _ours(record: ExportJobRecord, destination: Destination) -> bool:
+    """Whether the names there are this job's: another export has the same ones. A job that was refused the place never
+    had it, and one that was cleaned before may have left it to the next."""
+    try:
+        destination.check(record.id)
+    except FolderInUse:
+        return False
+    return True
+
+
+def _again_at(record: ExportJobRecord, now: Instant) -> Instant | None:
+    """When to sweep once more: for jobs that may have been cut off (cancelled, or acquired more than once), as long as
+    a unit of theirs may still run."""
     was_cut_off = record.epoch > 1 or (record.epoch and record.status is JobStatus.CANCELED)
-    if record.cleanups > 0 or not was_cut_off or record.end_time is None:
+    if not was_cut_off or record.end_time is None:
         return None
     longest = record.settings.heartbeat_timeout + record.settings.seconds_per_commit + GRACE
-    return record.end_time + int(longest * SECOND)
+    last = record.end_time + int(longest * SECOND)
+    return last if now < last else None
