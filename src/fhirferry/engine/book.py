@@ -57,26 +57,28 @@ class Book:
         *,
         planned: dict[int, Partition],
         all_planned: bool,
-        last: bool,
         renames: bool,
     ) -> list[OutputFile]:
-        """List the files of a unit, move its continuation, count; `last` seals the job in the same transaction (L14).
+        """List the files of a unit, move its continuation, count.
 
-        planned: partitions that the ledger does not have yet. Returns the files with their final names.
+        planned: partitions that the ledger does not have yet. all_planned: there will be no further ones; then the
+        commit that leaves none open seals the job in the same transaction (L14). Returns the files with final names.
         """
         record = self.record
         files, sequences = self._number(result.files, renames)
         rows = {**planned, partition.number: partition}
         output = [f for f in files if f.kind is Kind.OUTPUT]
         carried = record.bytes + sum(f.raw_bytes for f in output)
+        known = max(record.partitions, 1 + max(rows))
+        done = record.partitions_done + partition.done
         changed = msgspec.structs.replace(
             record,
             progressed=True,
             consecutive_failures=0,
             planned=all_planned,
-            sealed=last,
-            partitions=max(record.partitions, 1 + max(rows)),
-            partitions_done=record.partitions_done + partition.done,
+            sealed=all_planned and done == known,
+            partitions=known,
+            partitions_done=done,
             resources=record.resources + sum(f.count for f in output),
             bytes=carried,
             progress=max(record.progress, _percent(carried, sum(t.bytes for t in record.totals.values()))),

@@ -13,7 +13,14 @@ from fhirferry.engine.executors import UnitPool
 from fhirferry.engine.plan import Planner
 from fhirferry.engine.publishing import publish
 from fhirferry.engine.unit import UnitOrder, UnitResult
-from fhirferry.model.errors import FerryError, JobConflict, PermanentError, RequestError, TransientError
+from fhirferry.model.errors import (
+    FerryError,
+    JobConflict,
+    JobNotFound,
+    PermanentError,
+    RequestError,
+    TransientError,
+)
 from fhirferry.model.job import backoff
 from fhirferry.model.partition import Partition
 
@@ -55,6 +62,7 @@ class Carrier:
         self._log = log
         self._at_work: dict[Future[UnitResult], Partition] = {}
         self._trouble: Exception | None = None
+        self._busy = 0
 
     def carry(self) -> None:
         """Until nothing is left, somebody wants the task to stop, or trouble that the units' own retries cannot mend.
@@ -67,9 +75,9 @@ class Carrier:
             if self._trouble is not None:
                 raise self._trouble
             if not self._stopping() and not self._book.record.sealed:
-                # A request that matches nothing has no last unit to seal with.
+                # No commit was the last: the request matches nothing, or planning failed when the last unit came in.
                 self._book.save(msgspec.structs.replace(self._book.record, planned=True, sealed=True))
-        except JobConflict:
+        except (JobConflict, JobNotFound):
             self._abandon()
             raise
 
@@ -78,7 +86,11 @@ class Carrier:
 
         while True:
             while self._trouble is None and not self._stopping() and len(self._at_work) < self._pool.room:
-                partition = self._planner.next()
+                try:
+                    partition = self._planner.next()
+                except Exception as error:  # what is at work still comes in
+                    self._trouble = error
+                    break
                 if partition is None:
                     break
                 self._submit(partition)
@@ -109,33 +121,41 @@ class Carrier:
         partition = self._at_work[future]
         try:
             result = future.result()
-        except (BrokenExecutor, CancelledError):
-            del self._at_work[future]  # the next submit finds the pool broken, and renews it
+        except (BrokenExecutor, CancelledError):  # the next submit finds the pool broken, and renews it
             self._retry(partition, TransientError("A process that ran units of work died."))
         except Exception as error:
-            del self._at_work[future]
             self._retry(partition, error)
         else:
-            self._commit(partition, result)
-            del self._at_work[future]  # only now: a conflict must find the result, to remove its files
+            try:
+                self._commit(partition, result)
+            except TransientError as error:  # the ledger is busy, the result is good: take it again
+                self._busy += 1
+                if self._busy < self._book.record.settings.unit_attempts:
+                    self._log(f"a commit is tried again: {error.message}")
+                    self._pause(backoff(self._busy, 0.5) / 4)
+                    return
+                self._trouble = self._trouble or error
+        del self._at_work[future]  # only now: a conflict must find the result, to remove its files
 
     def _commit(self, partition: Partition, result: UnitResult) -> None:
         done = result.continuation is None
         after = msgspec.structs.replace(partition, continuation=result.continuation, done=done, attempt=0)
         planner = self._planner
-        last = done and len(self._at_work) == 1 and planner.idle
+        try:
+            all_planned = planner.exhausted
+        except Exception as error:  # a source that cannot say has more, for all we know; the result comes in
+            self._trouble, all_planned = self._trouble or error, False
         files = self._book.commit(
-            result,
-            after,
-            planned=planner.unsaved,
-            all_planned=planner.exhausted,
-            last=last,
-            renames=self._destination.renames,
+            result, after, planned=planner.unsaved, all_planned=all_planned, renames=self._destination.renames
         )
+        self._busy = 0
         planner.unsaved.clear()
         if not done:
             planner.put_back(after)
-        publish(self._destination, files)
+        try:
+            publish(self._destination, files)
+        except Exception as error:  # they are listed and durable; whoever goes on publishes them
+            self._trouble = self._trouble or error
 
     def _retry(self, partition: Partition, error: Exception) -> None:
         """Put a failed partition back until its attempts are used up, or at once give up on what cannot pass."""

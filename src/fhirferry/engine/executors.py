@@ -40,9 +40,15 @@ class UnitPool(Protocol):
         ...
 
 
-def make_pool(spec: str, stopping: Callable[[], bool]) -> UnitPool:
-    """A pool for `inline` or `processes:N`; else RequestError. `stopping` reaches inline units directly."""
-    processes = parse_executor(spec)
+PoolFactory = Callable[[Callable[[], bool]], UnitPool]
+"""Makes the pool of one task; is told how units that run in this process learn that they shall end."""
+
+
+def make_pool(executor: str | PoolFactory, stopping: Callable[[], bool]) -> UnitPool:
+    """A pool for `inline`, for `processes:N`, or what a factory makes; else RequestError."""
+    if not isinstance(executor, str):
+        return executor(stopping)
+    processes = parse_executor(executor)
     return ProcessPool(processes) if processes else InlinePool(stopping)
 
 

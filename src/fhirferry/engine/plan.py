@@ -26,13 +26,14 @@ class Planner:
     ) -> None:
         self.planned = len(known)
         self.unsaved: dict[int, Partition] = {}
-        self._job_id = record.id
         self._waiting = deque(p for p in known if not p.done)
         self._ahead: Partition | None = None
-        self._fresh: Iterator[PartitionPlan] = iter(())
-        if not record.planned:
-            after = max(known, key=lambda p: p.number).plan if known else None
-            self._fresh = source.partitions(record.request, transaction_time, record.settings.max_file_size, after)
+        self._last = max(known, key=lambda p: p.number).plan if known else None
+        self._complete = record.planned
+        self._fresh: Iterator[PartitionPlan] | None = None
+        self._source = source
+        self._record = record
+        self._transaction_time = transaction_time
 
     def next(self) -> Partition | None:
         """The next partition to work on; None when there is none left to hand out."""
@@ -48,17 +49,27 @@ class Planner:
 
     @property
     def exhausted(self) -> bool:
-        """The source has nothing more to plan."""
+        """The source has nothing more to plan. Raises the source's errors; then it may be asked again."""
         self._look_ahead()
         return self._ahead is None
 
-    @property
-    def idle(self) -> bool:
-        """Nothing is left to hand out."""
-        return not self._waiting and self.exhausted
-
     def _look_ahead(self) -> None:
-        if self._ahead is None and (plan := next(self._fresh, None)) is not None:
-            self._ahead = Partition(job_id=self._job_id, number=self.planned, plan=plan)
-            self.unsaved[self.planned] = self._ahead
-            self.planned += 1
+        if self._ahead is not None or self._complete:
+            return
+        if self._fresh is None:
+            record = self._record
+            self._fresh = self._source.partitions(
+                record.request, self._transaction_time, record.settings.max_file_size, self._last
+            )
+        try:
+            plan = next(self._fresh, None)
+        except BaseException:
+            self._fresh = None  # a generator that raised looks like one at its end: cut anew behind the last one
+            raise
+        if plan is None:
+            self._complete = True
+            return
+        self._last = plan
+        self._ahead = Partition(job_id=self._record.id, number=self.planned, plan=plan)
+        self.unsaved[self.planned] = self._ahead
+        self.planned += 1
