@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from fhirferry.jobs.protocol import Beat, JobStore
-from fhirferry.model.errors import FerryError
 from fhirferry.model.job import ExportJobRecord
 
 PIN_RENEWAL = 600.0
@@ -37,7 +37,7 @@ class Heartbeat:
         self._renew_pin = renew_pin
         self._interval = record.settings.heartbeat_timeout / 4
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat {record.id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat {record.id}", daemon=True)
 
     def __enter__(self) -> Heartbeat:
         self._thread.start()
@@ -49,17 +49,21 @@ class Heartbeat:
         self._done.set()
         self._thread.join()
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         since_pin = 0.0
         while not self._done.wait(self._interval):
             since_pin += self._interval
-            try:
-                self.news = self._jobs.heartbeat(self._record.id, self._record.holder or "", self._record.epoch)
+            # Whatever goes wrong, the next beat tries again: a thread that ended here would lose the job in silence.
+            with suppress(Exception):
+                self.beat()
                 if since_pin >= PIN_RENEWAL:
                     self._renew_pin()
                     since_pin = 0.0
-            except FerryError:
-                continue  # the next beat tries again
             if self.news is not Beat.OK:
-                self._on_stop()
                 return
+
+    def beat(self) -> None:
+        """Renew the hold once. Raises the ledger's errors."""
+        self.news = self._jobs.heartbeat(self._record.id, self._record.holder or "", self._record.epoch)
+        if self.news is not Beat.OK:
+            self._on_stop()

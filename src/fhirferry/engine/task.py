@@ -10,18 +10,19 @@ removes the files of its own uncommitted runs. Every other way out saves an outc
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 
 import msgspec
 
 from fhirferry.engine.book import Book
-from fhirferry.engine.carry import Carrier
+from fhirferry.engine.carry import LOOK, Carrier
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
-from fhirferry.engine.executors import UnitPool, make_pool
+from fhirferry.engine.executors import PoolFactory, UnitPool, make_pool
 from fhirferry.engine.heartbeat import Heartbeat
-from fhirferry.engine.outcome import Interrupted, outcome
+from fhirferry.engine.outcome import Interrupted, describe, outcome
 from fhirferry.engine.plan import Planner
 from fhirferry.engine.publishing import finish, publish
 from fhirferry.engine.unit import UnitOrder
@@ -36,7 +37,8 @@ from fhirferry.model.partition import Partition
 class ExportTask:
     """One run of one acquired job.
 
-    record, version: as acquired; refused when missing (S40). stop: set by whoever wants the job given back.
+    record, version: as acquired; refused when missing (S40). executor: see `engine.executors.make_pool`.
+    stop: set by whoever wants the job given back.
     log: gets one-line messages for the operator, without resource content. on_save: told of every saved record.
     jitter: a number in [0, 1), for the back-off.
     """
@@ -48,7 +50,7 @@ class ExportTask:
         *,
         jobs: JobStore,
         connections: Connections,
-        executor: str = "inline",
+        executor: str | PoolFactory = "inline",
         stop: threading.Event | None = None,
         log: Callable[[str], None] = lambda _: None,
         on_save: Callable[[ExportJobRecord], None] = lambda _: None,
@@ -133,6 +135,9 @@ class ExportTask:
 
     def _end_badly(self, error: Exception) -> None:
         record = self._book.record
+        if record.finished:  # its outcome is saved; what failed is the closing of something behind it
+            self._log(f"{record.status}, then {describe(error)}")
+            return
         if self._lost.is_set() or isinstance(error, (JobConflict, JobNotFound)):
             self._log("stopped: the job was cancelled, or another worker has it")
             return
@@ -140,8 +145,9 @@ class ExportTask:
         for attempt in range(1, 6):
             try:
                 self._book.save(after)
-            except JobConflict:
+            except (JobConflict, JobNotFound):
                 self._log("stopped: the job was cancelled, or another worker has it")
+                return
             except TransientError as busy:  # the ledger itself: without it there is no outcome to save (L19)
                 self._log(f"the outcome could not be saved yet: {busy.message}")
                 threading.Event().wait(steps.backoff(attempt, 0.5))
@@ -154,7 +160,10 @@ class ExportTask:
         return self._leave.is_set() or self._lost.is_set()
 
     def _pause(self, seconds: float) -> None:
-        self._leave.wait(seconds)
+        """Sleep, but wake up when told to leave or when the job is not ours any more."""
+        end = time.monotonic() + seconds
+        while not self._stopping() and (left := end - time.monotonic()) > 0:
+            self._leave.wait(min(left, LOOK))
 
     def _renew_pin(self) -> None:
         record = self._book.record

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import msgspec
 
@@ -18,6 +18,7 @@ from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.writer import NdjsonWriter
 from fhirferry.faultpoints import reach
+from fhirferry.model.errors import FerryError
 from fhirferry.model.job import FIRST_ISSUES, JobSettings
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Issue, Kind, Partition
@@ -74,7 +75,7 @@ class _Cadence:
 def run_unit(order: UnitOrder, stopping: Callable[[], bool]) -> UnitResult:
     """Carry the partition to its next commit point; `stopping` makes the next page's end one.
 
-    Raises the source's and the destination's errors; then none of its files is left.
+    Raises the source's and the destination's errors; then it leaves no file, as far as the destination lets it.
     """
     reach("unit-started")
     with (
@@ -120,16 +121,18 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool]) -> UnitResult:
                     errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
                     issue_count += len(page.issues)
                     first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
+                cadence.throttle(len(page.body), stopping)
                 if continuation is None or cadence.due() or stopping():
                     break
                 if data is not None and data.raw_bytes >= settings.max_file_size:
                     break
-                cadence.throttle(len(page.body), stopping)
             files = tuple(w.close(partition.number) for w in (data, errors) if w is not None)
         except BaseException:
-            for writer in (data, errors):
-                if writer is not None:
-                    writer.abort()
+            writers = [writer for writer in (data, errors) if writer is not None]
+            for writer in writers:
+                writer.abort()
+            with suppress(FerryError):  # one of them may have been whole already
+                destination.delete([writer.name for writer in writers])
             raise
     reach("unit-finished")
     return UnitResult(

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from fhirferry.engine.cleanup import LEASE, clean
 from fhirferry.engine.connections import Connections
+from fhirferry.engine.executors import PoolFactory
+from fhirferry.engine.outcome import describe
 from fhirferry.engine.task import ExportTask
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model.errors import FerryError
@@ -32,7 +34,7 @@ class Worker:
         jobs: JobStore,
         connections: Connections,
         holder: str,
-        executor: str = "inline",
+        executor: str | PoolFactory = "inline",
         max_jobs: int = 1,
         poll: float = 1.0,
         stop: threading.Event | None = None,
@@ -59,8 +61,9 @@ class Worker:
                     took = self._take_jobs()
                     took += self.clean_up()
                     idle = not took and not self._running and not self._waiting()
-                except FerryError as error:
-                    self._log(f"the ledger could not be read, trying again: {error.message}")
+                except Exception as error:  # whatever it is, the others' jobs must not wait for a new worker
+                    reason = error.message if isinstance(error, FerryError) else describe(error)
+                    self._log(f"the ledger could not be read, trying again: {reason}")
                     idle = False
                 if until_idle and idle:
                     return
