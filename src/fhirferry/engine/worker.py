@@ -92,11 +92,15 @@ class Worker:
         return self._jobs.get(job_id)
 
     def clean_up(self, job_id: str | None = None) -> int:
-        """Clean-ups that are due, of one job or of all; how many."""
-        due = self._jobs.acquire_cleanup(self._max_jobs, lease=LEASE, job_id=job_id)
-        for record in due:
-            clean(record, self._jobs, self._connections)
-        return len(due)
+        """Clean-ups that are due, of one job or of all, one lease at a time; how many."""
+        done = 0
+        while not (done and self._stop.is_set()):
+            due = self._jobs.acquire_cleanup(1, lease=LEASE, job_id=job_id)
+            if not due:
+                break
+            clean(due[0], self._jobs, self._connections)
+            done += 1
+        return done
 
     def _take_jobs(self) -> int:
         room = self._max_jobs - len(self._running)

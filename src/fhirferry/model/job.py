@@ -168,7 +168,7 @@ def stale(record: ExportJobRecord, now: Instant) -> bool:
 
 def backoff(failures: int, jitter: float) -> float:
     """Seconds until the next try: 1, 2, 4 … 300, times 0.5 to 1.5 (`jitter` in [0, 1)) (S13)."""
-    return float(min(300.0, 2.0 ** (max(1, failures) - 1)) * (0.5 + jitter))
+    return float(min(300.0, 2.0 ** min(max(1, failures) - 1, 9)) * (0.5 + jitter))
 
 
 def acquire(record: ExportJobRecord, holder: str, now: Instant, *, by_operator: bool = False) -> ExportJobRecord:
