@@ -116,7 +116,6 @@ class SqliteStore:
     ) -> Iterator[PartitionPlan]:
         """Cut the request (Source.partitions)."""
         with self.reading() as db:
-            pins.must_hold(db, transaction_time)
             types = info.codes(db)
         done = None if after is None else walks.walk_of(after.bounds)
         for walk in walks.walks(types, request, transaction_time):

@@ -194,6 +194,13 @@ class SourceSuite:
         assert set(export(dock.source, t, until=moments[2]).values) == {"Patient/0", "Patient/1"}
         assert set(export(dock.source, t, since=moments[0], until=moments[3]).values) == {"Patient/1", "Patient/2"}
 
+    def test_s47_an_increment_whose_times_run_against_the_order_of_writing(self, dock: Dock) -> None:
+        for number in range(20):
+            dock.put(f"Patient/{number}", number, updated=START - DAY - number // 3)
+        t = dock.source.snapshot("job")
+        found = export(dock.source, t, since=START - DAY - 5, max_resources=2, target_bytes=600)
+        assert set(found.values) == {f"Patient/{number}" for number in range(15)}
+
     def test_l16_microseconds_are_exact_at_both_ends(self, dock: Dock) -> None:
         moments = [START - 10 + n for n in range(5)]
         for number, moment in enumerate(moments):

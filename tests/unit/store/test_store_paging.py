@@ -31,6 +31,7 @@ DAMAGES = {
     "the same size, but no object": f"update body set body = '[' || substr(body, 2) {THIRD}",
     "cut short": f"update body set body = substr(body, 1, 30) || '}}' {THIRD}",
     "a newline in it": f"update body set body = replace(body, '\"value\":', '\"value\":' || char(10)) {THIRD}",
+    "two objects in its place": f"update body set body = '{{}}' || char(10) || '{{' || substr(body, 5) {THIRD}",
     "another resource": f"update body set body = replace(body, '\"3\"', '\"33\"') {THIRD}",
     "a number": f"update body set body = 5 {THIRD}",
     "a BLOB that is no UTF-8": f"update body set body = x'7bff7d' {THIRD}",
