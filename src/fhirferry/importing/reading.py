@@ -25,15 +25,20 @@ def read_items(source: Input, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]
             if source.role is Role.DETECT and not _looks_like_lines(content.stream):
                 yield from _document(content.map(), line_limit)
                 return
-            for line, data in _lines(content.stream, line_limit):
+            while (data := _line(content.stream, line_limit)) != b"":
+                line += 1
                 if data is None:
                     yield Bad(line, f"longer than {line_limit // 1_000_000} MB")
+                elif data.isspace():
+                    continue
                 elif source.role is not Role.OUTPUT and b'"Bundle"' in data:  # cheaper than to decode every line
                     yield from _maybe_bundle(data, line, source.role)
                 elif source.role is Role.DELETED:
                     yield Bad(line, NO_DELETION)
                 else:
-                    yield _one(data, line)
+                    item = _one(data, line)
+                    del data  # a generator keeps its variables: 25 MB, while the store writes the same 25 MB (L7)
+                    yield item
     except OSError as error:
         yield Bad(line + 1 if line else 0, error.strerror or str(error))
 
@@ -50,18 +55,15 @@ def _looks_like_lines(stream: Reader) -> bool:
     return True
 
 
-def _lines(stream: Reader, limit: int) -> Iterator[tuple[int, bytes | None]]:
-    """(number, line) of every line that is not blank; None for one beyond the limit."""
-    number = 0
-    while line := stream.readline(limit + 1):
-        number += 1
-        if len(line) > limit and not line.endswith(b"\n"):
-            del line
-            while (rest := stream.readline(SNIFF)) and not rest.endswith(b"\n"):
-                pass
-            yield number, None
-        elif not line.isspace():
-            yield number, line
+def _line(stream: Reader, limit: int) -> bytes | None:
+    """The next line, empty at the end; None for one beyond the limit, which is passed over."""
+    line = stream.readline(limit + 1)
+    if len(line) <= limit or line.endswith(b"\n"):
+        return line
+    del line
+    while (rest := stream.readline(SNIFF)) and not rest.endswith(b"\n"):
+        pass
+    return None
 
 
 def _maybe_bundle(data: bytes, line: int, role: Role) -> Iterator[Item]:

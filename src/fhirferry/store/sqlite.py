@@ -37,6 +37,7 @@ SCHEMAS = ("schema-1",)
 
 READER_CACHE = 16_000  # kB
 WRITER_CACHE = 64_000  # kB: the index of ids is written all over
+LARGE = 4_000_000  # bytes: such a body has pushed everything else out of the cache, which then only costs memory (L7)
 ROUND = 20  # ms
 CHECKPOINT = 4_000  # pages of 16 kB: the log is carried over each 64 MB
 
@@ -65,7 +66,10 @@ class SqliteStore:
             self._db.execute(f"pragma cache_size = -{WRITER_CACHE}")
             self._writes = True
         with self.writing() as db:
-            return writing.write(db, items, self._clock(), force=force)
+            outcomes = writing.write(db, items, self._clock(), force=force)
+        if any(isinstance(item, Resource) and len(item.body) > LARGE for item in items):
+            self._db.execute("pragma shrink_memory")
+        return outcomes
 
     def get(self, type: str, id: str) -> bytes | None:  # noqa: A002 - FHIR's words
         """The body of the current version; None when there is none, or it is deleted."""

@@ -144,7 +144,7 @@ class _Batch:
         # Ends first: at most one version of an id is current at any moment.
         db.executemany(_SQL["end"], self._ended)
         db.executemany(_SQL["version"], self._versions)
-        db.executemany(_SQL["body"], ((key, body.decode()) for key, body in self._bodies))
+        db.executemany(_SQL["body"], self._bodies)
         db.executemany(_SQL["type"], (msgspec.structs.astuple(tally) for tally in self._touched.values()))
         db.execute(_SQL["stamped"], (self._last_stamp,))
 

@@ -17,7 +17,8 @@ update version set ended = ? where key = ?
 insert into version (key, type, changed, ended, size, version, updated, digest, id) values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: body
-insert into body (key, body) values (?, ?)
+-- From bytes: as text in Python a large body would be up to four times as large (L7).
+insert into body (key, body) values (?, cast(? as text))
 
 -- name: type
 insert into type (name, code, last_key, resources, bytes, deletions, versions) values (?, ?, ?, ?, ?, ?, ?)
