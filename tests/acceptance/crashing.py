@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,8 +34,8 @@ FAULTY = [sys.executable, "-m", "fhirferry.testing.faulty"]
 Run = subprocess.CompletedProcess[str]
 Child = subprocess.Popen[str]
 SIZES = {"Condition": 450, "DocumentReference": 60, "Encounter": 500, "Observation": 1200, "Patient": 500, "Group": 40}
-CUT = ["--max-file-size", "150kB", "--page-size", "100"]
-"""So that the store makes about a dozen partitions and files, some of them of several pages, some of several units."""
+CUT = ["--max-file-size", "250kB", "--page-size", "100"]
+"""So that there are several partitions, files and commits, units of one page and of many; some resources are larger."""
 
 
 class Ground(NamedTuple):
@@ -56,7 +59,7 @@ def _ground(folder: Path) -> Ground:
         for kind, count in SIZES.items():
             with (folder / f"{kind}.{version}.ndjson").open("w") as file:
                 for n in range(0, count, 1 if version == 1 else 7):
-                    large = 250_000 if kind == "DocumentReference" and n % 25 == 3 else n * 37 % 600
+                    large = 260_000 if kind == "DocumentReference" and n % 25 == 3 else n * 37 % 600
                     held[kind, f"{n}"] = version
                     line = {"resourceType": kind, "id": f"{n}", "version": version, "text": {"div": "x" * large}}
                     file.write(json.dumps(line) + "\n")
@@ -134,24 +137,44 @@ class Export:
         out, err = child.communicate(timeout=60)
         return subprocess.CompletedProcess(command, child.returncode, out, err)
 
+    def stopped(self, command: list[str], fault: str) -> Child:
+        """The command, with all its processes stopped (SIGSTOP) when it is at the fault.
+
+        Its heartbeat's thread is stopped wherever it is. If that is inside of a ledger transaction, SQLite lets nobody
+        else write before it wakes up or dies, which is another story: then it starts once more.
+        """
+        for _ in range(10):
+            child = self.start(command, fault)
+            self.wait_for_fault()
+            os.killpg(child.pid, signal.SIGSTOP)
+            wait_until(lambda: state(child.pid) == "T", "it never stopped")  # noqa: B023 - ends before the next round
+            with closing(sqlite3.connect(self.ledger, timeout=0.1, isolation_level=None)) as ledger:
+                try:
+                    ledger.execute("begin immediate")
+                    return child
+                except sqlite3.OperationalError:
+                    end(child)  # type: ignore[arg-type]
+        pytest.fail("always stopped inside of a transaction")
+
     def wait_for_fault(self) -> None:
         """Until the armed fault happens."""
         wait_until(self._once.exists, "the fault never happened")
 
     def record(self) -> ExportJobRecord:
-        """The only job of this ledger."""
+        """The only job that goes to this destination."""
         (record,) = self.records()
         return record
 
     def records(self) -> list[ExportJobRecord]:
+        """All jobs that go to this destination; none while there is no ledger."""
         if not self.ledger.exists():
             return []
         with closing(SqliteJobStore(self.ledger, clock=system_clock)) as jobs:
-            return list(jobs.list())
+            return [record for record in jobs.list() if record.destination_uri == f"file://{self.out}"]
 
     def seen(self) -> Seen:
+        record = self.record()
         with closing(SqliteJobStore(self.ledger, clock=system_clock)) as jobs:
-            (record,) = jobs.list()
             files = {file.name: file for file in jobs.files(record.id)}
         published = {}
         for name in files:
@@ -164,6 +187,10 @@ class Export:
         """Everything under the destination, empty folders too."""
         return {str(path.relative_to(self.out)) for path in self.out.rglob("*")}
 
+    def contents(self) -> dict[str, bytes]:
+        """Every file under the destination."""
+        return {str(p.relative_to(self.out)): p.read_bytes() for p in self.out.rglob("*") if p.is_file()}
+
     def clean_up_later(self, seconds: float) -> None:
         """What a worker does when the lease of a clean-up that died has run out."""
         later = Exporter(ledger=f"sqlite://{self.ledger}", clock=lambda: system_clock() + int(seconds * SECOND))
@@ -172,13 +199,20 @@ class Export:
 
     def assert_complete(self, *befores: Seen) -> None:
         """Complete, the same resources as undisturbed, nothing else in the folder; what earlier moments had is kept."""
+        self.assert_same_resources(*befores)
+        assert self.listing() == {*self.seen().files, "manifest.json", "SHA256SUMS", ".fhirferry", ".fhirferry/job"}
+        with closing(SqliteStore(str(self.ground.store), clock=system_clock)) as store:
+            assert self.record().id not in store.info().pins, "the snapshot is still pinned"
+
+    def assert_same_resources(self, *befores: Seen) -> None:
+        """The same, though clean-up has still to come."""
         after = self.seen()
         record = after.record
         assert (record.status, record.progress, record.issue_count) == (JobStatus.COMPLETED, 100, 0)
         moments = [*befores, after]
         fixed = [seen.record.transaction_time for seen in moments if seen.record.transaction_time is not None]
         assert len(set(fixed)) == 1, "T changed"
-        for earlier, later in zip(moments, moments[1:], strict=False):
+        for earlier, later in pairwise(moments):
             assert earlier.record.progress <= later.record.progress
             assert earlier.record.resources <= later.record.resources
             assert earlier.record.epoch <= later.record.epoch
@@ -187,11 +221,7 @@ class Export:
         lines = lines_of(self.out)
         assert lines.total() == len(lines), "doubled lines"
         assert lines == self.ground.lines
-        hidden = {".fhirferry", ".fhirferry/job"}
-        assert self.listing() == {*after.files, "manifest.json", "SHA256SUMS", *hidden}
         assert self.verify() == 0
-        with closing(SqliteStore(str(self.ground.store), clock=system_clock)) as store:
-            assert record.id not in store.info().pins, "the snapshot is still pinned"
 
     def verify(self) -> int:
         return here("verify", self.out, "--against", self.ground.store).exit_code

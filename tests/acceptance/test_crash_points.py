@@ -9,11 +9,11 @@ import pytest
 
 from fhirferry.faultpoints import POINTS
 from fhirferry.model.job import JobStatus
-from tests.acceptance.crashing import Export, export, ground  # noqa: F401 - fixtures
+from tests.acceptance.crashing import Export
 
 IN_UNITS = ("unit-started", "page-read", "page-written", "file-before-sync", "file-synced", "unit-finished")
 AFTER_END = ("completed", "cleanup-swept", "cleanup-released")
-NTH = {point: 1 for point in POINTS} | dict.fromkeys(IN_UNITS, 3) | {"page-read": 8, "page-written": 8}
+NTH = dict.fromkeys(POINTS, 1) | dict.fromkeys(IN_UNITS, 3) | {"page-read": 8, "page-written": 8}
 NTH |= {"commit-before": 3, "commit-inside": 5, "commit-after": 3, "published": 3}
 IN_PARENT = [point for point in POINTS if point not in IN_UNITS]
 PROCESSES = ("--executor", "processes:2")
@@ -52,19 +52,19 @@ def go_on_after_end(export: Export, *more: str) -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_inline_killed_and_the_same_command_again(export: Export, point: str) -> None:  # noqa: F811
+def test_inline_killed_and_the_same_command_again(export: Export, point: str) -> None:
     killed(export, point)
     (go_on_after_end if point in AFTER_END else go_on)(export)
 
 
 @pytest.mark.parametrize("point", [point for point in IN_PARENT if point != "job-created"])
-def test_parent_of_a_pool_killed_and_the_same_command_again(export: Export, point: str) -> None:  # noqa: F811
+def test_parent_of_a_pool_killed_and_the_same_command_again(export: Export, point: str) -> None:
     killed(export, point, *PROCESSES)
     (go_on_after_end if point in AFTER_END else go_on)(export, *PROCESSES)
 
 
 @pytest.mark.parametrize("point", IN_UNITS)
-def test_parent_killed_while_a_child_is_in_a_unit(export: Export, point: str) -> None:  # noqa: F811
+def test_parent_killed_while_a_child_is_in_a_unit(export: Export, point: str) -> None:
     """The orphan is at this very point while the same command goes on at once."""
     child = export.start(export.command(*PROCESSES), fault=f"{point}:2:sleep:child")
     export.wait_for_fault()
@@ -74,7 +74,7 @@ def test_parent_killed_while_a_child_is_in_a_unit(export: Export, point: str) ->
 
 
 @pytest.mark.parametrize("point", IN_UNITS)
-def test_pool_process_killed_alone_and_the_command_goes_on_by_itself(export: Export, point: str) -> None:  # noqa: F811
+def test_pool_process_killed_alone_and_the_command_goes_on_by_itself(export: Export, point: str) -> None:
     result = export.run(export.command(*PROCESSES), fault=f"{point}:2:kill:child")
     assert result.returncode == 0, result.stderr
     assert "A process that ran units of work died" in result.stderr
@@ -82,8 +82,10 @@ def test_pool_process_killed_alone_and_the_command_goes_on_by_itself(export: Exp
     assert export.record().epoch == 1
 
 
-@pytest.mark.parametrize("point", ["job-created", "snapshot-pinned", "file-synced", "commit-after", "sealed", "sums-written"])
-def test_killed_and_a_worker_takes_over_at_once(export: Export, point: str) -> None:  # noqa: F811
+@pytest.mark.parametrize(
+    "point", ["job-created", "snapshot-pinned", "file-synced", "commit-after", "sealed", "sums-written"]
+)
+def test_killed_and_a_worker_takes_over_at_once(export: Export, point: str) -> None:
     """A dead holder on the same host is known to be dead: nobody waits for its heartbeat (a minute)."""
     killed(export, point)
     before = export.seen()
@@ -92,14 +94,14 @@ def test_killed_and_a_worker_takes_over_at_once(export: Export, point: str) -> N
     export.assert_complete(before)
 
 
-def test_killed_in_its_clean_up_and_a_worker_does_it_again(export: Export) -> None:  # noqa: F811
+def test_killed_in_its_clean_up_and_a_worker_does_it_again(export: Export) -> None:
     killed(export, "completed")
     before = export.seen()
     assert export.run(export.worker("--until-idle")).returncode == 0
     export.assert_complete(before)
 
 
-def test_created_is_durable_and_detached_is_created(export: Export) -> None:  # noqa: F811
+def test_created_is_durable_and_detached_is_created(export: Export) -> None:
     """Whoever was told of a job finds it after any crash."""
     result = export.run(export.command("--detach"), fault="job-created:1:kill")
     assert result.returncode == -signal.SIGKILL

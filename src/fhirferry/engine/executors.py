@@ -8,7 +8,8 @@ the task hands out again what is not committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fhirferry.engine.unit import UnitOrder, UnitResult, run_unit
@@ -111,7 +112,8 @@ class ProcessPool:
             self._pool = ProcessPoolExecutor(
                 self.room, mp_context=self._context, initializer=_start_child, initargs=(self._listen,)
             )
-        return self._pool.submit(_run_in_child, order)
+        with _signals_held():  # a process that starts now, starts so
+            return self._pool.submit(_run_in_child, order)
 
     def stop_units(self) -> None:
         self._tell.close()
@@ -131,11 +133,26 @@ class ProcessPool:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """This thread, and a process that it starts, get no Ctrl-C or SIGTERM: one that is about to start would die of it."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 _told_in_child: Any = None
 
 
 def _start_child(told: Any) -> None:
-    """A child leaves Ctrl-C to its parent, and does not outlive it."""
+    """A child leaves signals that stop to its parent (a terminal and systemd send them to all), but does not outlive it."""
     import multiprocessing
     import os
     import signal
@@ -145,7 +162,7 @@ def _start_child(told: Any) -> None:
     global _told_in_child
     _told_in_child = told
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         raise RuntimeError("a pool's child has no parent process")
