@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fhirferry.model.instant import SECOND, Instant
+from fhirferry.testing.clock import FakeClock
 
 ROOT = Path(__file__).parents[1]
 SYNTHEA_ARCHIVE = ROOT.parent / "shared" / "data" / "synthea-dev.tar.xz"
@@ -28,26 +28,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 # A developer's own settings must not steer the tests; children inherit the clean environment.
 for _name in [name for name in os.environ if name.startswith("FHIRFERRY_")]:
     del os.environ[_name]
-
-
-class FixedClock:
-    """A clock that stands still until told otherwise: `clock()` reads, `clock.advance(seconds)` moves, also back."""
-
-    def __init__(self, now: Instant = 1_800_000_000 * SECOND) -> None:
-        self.now = now
-
-    def __call__(self) -> Instant:
-        return self.now
-
-    def advance(self, seconds: float) -> Instant:
-        self.now += round(seconds * SECOND)
-        return self.now
+# A process whose modules are compiled anew each time starts several times slower, and these tests start hundreds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture
-def clock() -> FixedClock:
-    """2027-01-15T08:00:00Z, and no tick on its own."""
-    return FixedClock()
+def clock() -> FakeClock:
+    """Stands still until told otherwise."""
+    return FakeClock()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Issue, Kind
-from tests.conftest import FixedClock
+from fhirferry.testing.clock import FakeClock
 from tests.unit.cli.conftest import (
     FakeExporter,
     Run,
@@ -207,7 +207,7 @@ def test_delete_can_leave_the_files(exporter: FakeExporter, run: Run) -> None:
     assert (line, kept) == ({"type": "deleted-job", "job": "aaa1", "files": []}, [True])
 
 
-def test_prune_forgets_what_ended_long_ago(exporter: FakeExporter, run: Run, clock: FixedClock) -> None:
+def test_prune_forgets_what_ended_long_ago(exporter: FakeExporter, run: Run, clock: FakeClock) -> None:
     exporter.add("aaa1", running, completed)
     exporter.worker().clean_up("aaa1")
     clock.advance(86_000)
