@@ -16,7 +16,7 @@ def assert_all_gone(export: Export) -> None:
     wait_until(lambda: not processes(export.marker), f"outlived their parent: {processes(export.marker)}", timeout=2)
 
 
-@pytest.mark.parametrize("point", ["unit-started", "page-read", "file-before-sync", "unit-finished"])
+@pytest.mark.parametrize("point", ["page-read", "file-before-sync"])
 def test_busy_children_end_with_their_killed_parent(export: Export, point: str) -> None:
     parent = export.start(export.command(*PROCESSES), fault=f"{point}:1:sleep:child")
     export.wait_for_fault()

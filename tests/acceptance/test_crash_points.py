@@ -16,6 +16,8 @@ AFTER_END = ("completed", "cleanup-swept", "cleanup-released")
 NTH = dict.fromkeys(POINTS, 1) | dict.fromkeys(IN_UNITS, 3) | {"page-read": 8, "page-written": 8}
 NTH |= {"commit-before": 3, "commit-inside": 5, "commit-after": 3, "published": 3}
 IN_PARENT = [point for point in POINTS if point not in IN_UNITS]
+WITH_POOL = ("commit-before", "commit-inside", "commit-after", "published", "sealed", "manifest-written", "completed")
+"""Points of the parent while its pool runs: before and after, it is as if it were inline."""
 PROCESSES = ("--executor", "processes:2")
 
 
@@ -57,7 +59,7 @@ def test_inline_killed_and_the_same_command_again(export: Export, point: str) ->
     (go_on_after_end if point in AFTER_END else go_on)(export)
 
 
-@pytest.mark.parametrize("point", [point for point in IN_PARENT if point != "job-created"])
+@pytest.mark.parametrize("point", WITH_POOL)
 def test_parent_of_a_pool_killed_and_the_same_command_again(export: Export, point: str) -> None:
     killed(export, point, *PROCESSES)
     (go_on_after_end if point in AFTER_END else go_on)(export, *PROCESSES)
