@@ -51,13 +51,14 @@ def command(
 
     The same command while its job is unfinished resumes that job. Ctrl-C stops at a commit point.
     """
-    from fhirferry.cli.opening import ledger_address, open_exporter, refuse_one_file, store_address
+    from fhirferry.cli.opening import ledger_address, open_exporter, refuse_one_file, refuse_their_folder, store_address
     from fhirferry.settings import path_of
 
     _refuse_combinations(ctx, options)
     store = store_address(invocation, source)
     ledger = options["ledger"] or invocation.settings.ledger
     refuse_one_file(store, ledger)
+    refuse_their_folder(destination, store, ledger)
     request, settings = _request(options), _settings(options)
     if options["dry_run"]:
         known = ledger if path_of(ledger).exists() else None
