@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ from fhirferry.exporter import Exporter, open_destination
 from fhirferry.jobs.sqlite import SqliteJobStore
 from fhirferry.model.errors import StoreBusy
 from fhirferry.model.job import ExportJobRecord, JobSettings, JobStatus
+from fhirferry.model.partition import Page
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.store import StoreSource
 from tests.acceptance.ferrying import (
@@ -594,6 +596,33 @@ def test_l29_no_resource_content_in_any_output_ledger_or_other_file(tmp_path: Pa
             assert CANARY.encode() not in path.read_bytes(), path
             read += 1
     assert read > 10
+
+
+def test_l29_an_unexpected_error_that_quotes_a_resource_is_kept_without_its_words(tmp_path: Path) -> None:
+    store, ledger, out = fill(tmp_path, 3), tmp_path / "ledger.db", tmp_path / "out"
+    said: list[str] = []
+
+    class Quoting(StoreSource):
+        def read(self, *arguments: Any) -> Page:
+            raise ValueError(super().read(*arguments).body.decode())
+
+    connections = Connections(lambda uri, check: Quoting(str(store), system_clock, check=check), open_destination)
+    with closing(Exporter(ledger=f"sqlite://{ledger}", connections=connections, poll=0.01)) as exporter:
+        job = exporter.start(
+            ExportRequest(),
+            source=f"sqlite://{store}",
+            destination=f"file://{out}",
+            settings=JobSettings(failure_threshold=1, unit_attempts=2),
+        )
+        record = exporter.worker(log=said.append).run_job(job.id)
+    assert record.status is JobStatus.FAILED
+    assert record.failure is not None
+    assert record.failure.reason == "Unknown error"
+    assert "ValueError" in record.failure.details
+    assert said
+    assert CANARY not in "".join(said) + repr(record)
+    for path in [ledger, *out.rglob("*")]:
+        assert not path.is_file() or CANARY.encode() not in path.read_bytes()
 
 
 # Memory
