@@ -221,6 +221,10 @@ class Export:
         lines = lines_of(self.out)
         assert lines.total() == len(lines), "doubled lines"
         assert lines == self.ground.lines
+        assert (record.resources, record.bytes) == (lines.total(), sum(len(line) + 1 for line in lines)), (
+            "counted wrong"
+        )
+        assert record.partitions_done == record.partitions
         assert self.verify() == 0
 
     def verify(self) -> int:
