@@ -81,6 +81,8 @@ def test_what_the_ledger_lists_a_power_cut_leaves(
             assert [path for path in parts if not disk.holds(path, tmp_path)] == []
             assert [path for path in files if disk.contents.get(path.stat().st_ino) != path.stat().st_size] == []
             seen.extend(["part"] * len(parts))
+        elif point == "sums-written":  # the manifest comes after this: its presence means that all is there
+            assert [path for path in out.rglob("*.ndjson*") if not disk.holds(path, tmp_path)] == []
         elif point == "completed":
             files = [path for path in out.rglob("*") if path.is_file()]
             assert [path for path in files if not disk.holds(path, tmp_path)] == []
