@@ -10,7 +10,7 @@ import pytest
 from fhirferry.model.job import JobStatus
 from tests.acceptance.crashing import Child, Export, processes, wait_until
 
-SOON = ("--heartbeat-timeout", "1s")
+SOON = ("--heartbeat-timeout", "500ms")
 PROCESSES = ("--executor", "processes:2")
 
 
