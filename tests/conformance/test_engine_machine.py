@@ -254,8 +254,8 @@ class Machine(RuleBasedStateMachine):
             if crash == "noticed" and holding is not None:
                 self.dead.add(holding[0])
 
-    def work(self, holder: str, stop: threading.Event) -> None:
-        for record in self.jobs.acquire(holder, 1):
+    def work(self, holder: str, stop: threading.Event, limit: int = 1) -> None:
+        for record in self.jobs.acquire(holder, limit):
             self.jobs.holds[threading.current_thread()] = (holder, record.epoch)
             export = ExportTask(
                 record, record.version, jobs=self.jobs, connections=self.connections, stop=stop, jitter=lambda: 0.5
@@ -280,8 +280,8 @@ class Machine(RuleBasedStateMachine):
         else:
             self.cleaner.step()
 
-    def clean_all(self) -> None:
-        for record in self.jobs.acquire_cleanup(2, lease=LEASE):
+    def clean_all(self, limit: int = 2) -> None:
+        for record in self.jobs.acquire_cleanup(limit, lease=LEASE):
             clean(record, self.jobs, self.connections)
 
     # What operators do
@@ -407,14 +407,14 @@ class Machine(RuleBasedStateMachine):
         for actor in [*self.workers.values(), *filter(None, [self.cleaner])]:
             actor.run()
         self.no_actor_failed()
-        for record in self.records().values():
-            if record.status is JobStatus.FAILED:
-                self.jobs.resume(record.id)  # the trouble is over, so nothing is in its way any more
-        for _ in range(2 * len(self.ids) + 3):
-            self.clock.advance(2 * TIMEOUT + LEASE + GRACE)
-            last = self.stage.start(lambda: self.work("last", threading.Event()))
+        for turn in range(6):
+            for record in self.records().values():
+                if record.status is JobStatus.FAILED and turn < 3:
+                    self.jobs.resume(record.id)  # the trouble is over, so nothing is in its way any more
+            self.clock.advance(2 * TIMEOUT + LEASE + 6 * GRACE)
+            last = self.stage.start(lambda: self.work("last", threading.Event(), limit=9))
             last.run()
-            cleaner = self.stage.start(self.clean_all)
+            cleaner = self.stage.start(lambda: self.clean_all(limit=9))
             cleaner.run()
             assert last.error is None
             assert cleaner.error is None

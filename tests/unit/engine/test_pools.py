@@ -1,0 +1,273 @@
+"""Several units at once, threads and real processes: nothing that is in is lost, nothing is sealed too early."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+
+from fhirferry.clock import system_clock
+from fhirferry.engine import executors
+from fhirferry.engine.executors import PoolFactory, make_pool
+from fhirferry.engine.unit import UnitOrder
+from fhirferry.engine.verify_findings import Outcome
+from fhirferry.exporter import CONNECTIONS, Exporter
+from fhirferry.fhir.resource import read_resource
+from fhirferry.model.errors import DestinationUnavailable, RequestError, SnapshotGone, StoreBusy
+from fhirferry.model.job import JobSettings, JobStatus
+from fhirferry.model.request import ExportRequest
+from fhirferry.sources.memory import MemorySource
+from fhirferry.store.sqlite import SqliteStore
+from tests.unit.engine.house import House, Threads
+
+PATIENTS, OBSERVATIONS = "Patient", "Observation"
+
+
+def threads(room: int, before: Callable[[UnitOrder, Threads], None]) -> PoolFactory:
+    return lambda _stopping: Threads(room, before)
+
+
+def type_of(order: UnitOrder) -> str:
+    return order.partition.plan.resource_type
+
+
+def test_l14_trouble_with_one_partition_never_lets_another_seal_the_job(house: House) -> None:
+    house.fill(2, OBSERVATIONS)
+    house.fill(2, PATIENTS)
+    house.kick_off()
+
+    def first_fails_second_is_last(order: UnitOrder, pool: Threads) -> None:
+        if type_of(order) == OBSERVATIONS:
+            raise SnapshotGone("pruned")
+        assert pool.stopped.wait(5)  # the trouble is known, this one ends after it
+
+    record = house.run(executor=threads(2, first_fails_second_is_last))
+    assert record.status is JobStatus.FAILED
+    assert not record.sealed
+    assert [file.type for file in house.files()] == [PATIENTS]  # what came in is committed
+    house.jobs.resume("job0")
+    assert house.run().status is JobStatus.COMPLETED
+    assert [(file.type, file.count) for file in house.files()] == [(OBSERVATIONS, 2), (PATIENTS, 2)]
+
+
+def test_l14_the_order_in_which_units_end_does_not_matter(house: House) -> None:
+    for name in (OBSERVATIONS, PATIENTS, "Encounter"):
+        house.fill(3, name)
+    house.kick_off(page_resources=1, pages_per_commit=2)
+    patients_done = threading.Event()
+
+    def last_first(order: UnitOrder, _: Threads) -> None:
+        if type_of(order) != PATIENTS:
+            assert patients_done.wait(5)
+
+    seen = []
+
+    def on_save(record: object) -> None:
+        seen.append(record)
+        if {(f.type, f.sequence) for f in house.files()} >= {(PATIENTS, 2)}:
+            patients_done.set()
+
+    assert house.run(executor=threads(3, last_first), on_save=on_save).status is JobStatus.COMPLETED
+    assert [(file.type, file.count) for file in house.files()] == [
+        (name, count) for name in ("Encounter", OBSERVATIONS, PATIENTS) for count in (2, 1)
+    ]
+
+
+def test_l14_a_source_that_stumbles_while_planning_is_not_taken_for_one_at_its_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Encounter", OBSERVATIONS, PATIENTS):
+        house.fill(1, name)
+    house.kick_off()
+    stumbled = threading.Event()
+
+    def stumbling(self: MemorySource, *arguments: object) -> object:
+        for number, plan in enumerate(MemorySource.partitions(self, *arguments)):  # type: ignore[arg-type]
+            if number == 1 and not stumbled.is_set():
+                stumbled.set()
+                raise StoreBusy("locked")
+            yield plan
+
+    monkeypatch.setattr(type(house.source), "partitions", stumbling, raising=False)
+
+    def wait_for_it(_order: UnitOrder, pool: Threads) -> None:
+        assert stumbled.wait(5)
+        assert pool.stopped.wait(5)
+
+    record = house.run(executor=threads(2, wait_for_it))
+    assert record.status is JobStatus.RETRIABLE
+    assert not record.planned
+    assert record.resources == 1  # the unit that was at work came in
+    house.clock.advance(1000)
+    assert house.run().status is JobStatus.COMPLETED
+    assert [file.type for file in house.files()] == ["Encounter", OBSERVATIONS, PATIENTS]
+
+
+def test_results_that_are_in_are_committed_before_the_job_is_retriable(house: House) -> None:
+    for name in ("Encounter", OBSERVATIONS, PATIENTS):
+        house.fill(2, name)
+    house.kick_off(page_resources=1, unit_attempts=1)
+
+    def one_fails(order: UnitOrder, pool: Threads) -> None:
+        if type_of(order) == "Encounter":
+            raise StoreBusy("locked")
+        assert pool.stopped.wait(5)
+
+    record = house.run(executor=threads(3, one_fails))
+    assert record.status is JobStatus.RETRIABLE
+    assert [(file.type, file.count) for file in house.files()] == [(OBSERVATIONS, 1), (PATIENTS, 1)]
+    assert record.consecutive_failures == 1
+    house.clock.advance(1000)
+    assert house.run().status is JobStatus.COMPLETED
+    assert sum(file.count for file in house.files()) == 6
+
+
+def test_a_rename_that_fails_does_not_cost_the_units_at_work(house: House) -> None:
+    house.fill(1, OBSERVATIONS)
+    house.fill(1, PATIENTS)
+    house.kick_off()
+    house.place().fail_next("publish", DestinationUnavailable("away"))
+    second = threading.Event()
+
+    def one_after_the_other(order: UnitOrder, pool: Threads) -> None:
+        if type_of(order) == PATIENTS:
+            assert pool.stopped.wait(5)
+            second.set()
+
+    record = house.run(executor=threads(2, one_after_the_other))
+    assert record.status is JobStatus.RETRIABLE
+    assert second.is_set()
+    assert record.sealed  # both are listed and durable; only a name is missing
+    house.clock.advance(1000)
+    assert house.run().status is JobStatus.COMPLETED
+    assert "Observation-1.ndjson" in house.names()
+
+
+def test_a_pool_that_broke_is_made_anew_and_the_units_handed_out_again(house: House) -> None:
+    house.fill(3, OBSERVATIONS)
+    house.fill(3, PATIENTS)
+    house.kick_off()
+    pools: list[Threads] = []
+
+    class Breaking(Threads):
+        def submit(self, order: UnitOrder):  # type: ignore[no-untyped-def]
+            if pools[0].renewed == 0 and self._threads and not self._threads[0].is_alive():
+                raise BrokenProcessPool
+            return super().submit(order)
+
+    def die_once(_order: UnitOrder, pool: Threads) -> None:
+        if pool.renewed == 0:
+            raise BrokenProcessPool
+
+    def make(_stopping: object) -> Threads:
+        pools.append(Breaking(1, die_once))
+        return pools[0]
+
+    record = house.run(executor=make)
+    assert record.status is JobStatus.COMPLETED
+    assert pools[0].renewed == 1
+    assert record.failure_count == 0
+
+
+def test_s60_after_a_conflict_the_files_of_uncommitted_runs_go_and_listed_ones_stay(house: House) -> None:
+    for name in ("Encounter", OBSERVATIONS, PATIENTS):
+        house.fill(1, name)
+    house.kick_off()
+    cancelled = threading.Event()
+
+    def cancel_between(order: UnitOrder, pool: Threads) -> None:
+        if type_of(order) == OBSERVATIONS:
+            while not house.files():
+                time.sleep(0.001)
+            house.jobs.cancel("job0")
+            cancelled.set()
+        if type_of(order) == PATIENTS:
+            assert cancelled.wait(5)
+
+    assert house.run(executor=threads(3, cancel_between)).status is JobStatus.CANCELED
+    assert house.names() == ["Encounter-1.ndjson"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "threads:2", "processes", "processes:0", "processes:-1", "processes:x", "inline:2"]
+)
+def test_an_executor_that_is_not_offered_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="choose 'inline' or 'processes:N'"):
+        make_pool(text, lambda: False)
+
+
+# Real processes
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """A folder with a store of 600 patients and 600 observations."""
+    store = SqliteStore(str(tmp_path / "store.db"), clock=system_clock, create=True)
+    for name in (OBSERVATIONS, PATIENTS):
+        store.write([read_resource(b'{"resourceType":"%s","id":"%d"}' % (name.encode(), n)) for n in range(600)])
+    store.close()
+    return tmp_path
+
+
+def test_a_pool_process_that_is_killed_alone_costs_nothing_but_its_unit(
+    real: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[executors.ProcessPool] = []
+    original = executors.ProcessPool.submit
+    killed: list[int] = []
+
+    def submit(self: executors.ProcessPool, order: UnitOrder):  # type: ignore[no-untyped-def]
+        pools.append(self)
+        return original(self, order)
+
+    monkeypatch.setattr(executors.ProcessPool, "submit", submit)
+    exporter = Exporter(ledger=f"sqlite://{real}/ledger.db", executor="processes:2", connections=CONNECTIONS)
+
+    def kill_one(record: object) -> None:
+        if not killed and pools and pools[-1]._pool is not None and exporter.job(job.id).files():
+            child = next(iter(pools[-1]._pool._processes.values()))
+            killed.append(child.pid)
+            os.kill(child.pid, signal.SIGKILL)
+
+    settings = JobSettings(page_resources=50, pages_per_commit=2)
+    job = exporter.start(
+        ExportRequest(), source=f"sqlite://{real}/store.db", destination=f"file://{real}/out", settings=settings
+    )
+    log: list[str] = []
+    with contextlib.closing(exporter):
+        record = exporter.worker(on_progress=kill_one, log=log.append).run_job(job.id)
+        assert record.status is JobStatus.COMPLETED, (record.failure, log)
+        assert len(killed) == 1
+        assert record.failure_count == 0
+        assert record.resources == 1200
+        assert not list((real / "out" / ".fhirferry").glob("*/*"))
+        report = exporter.verify(f"file://{real}/out", against=f"sqlite://{real}/store.db")
+        assert report.outcome is Outcome.HOLDS
+    assert any("process that ran units of work died" in line for line in log)
+    for pid in [child.pid for pool in pools if pool._pool for child in pool._pool._processes.values()]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_units_in_processes_stop_at_their_next_commit_point_when_told(real: Path) -> None:
+    exporter = Exporter(ledger=f"sqlite://{real}/ledger.db", executor="processes:2")
+    settings = JobSettings(page_resources=10, limit_rate=20_000)  # about 5 s of work
+    stop = threading.Event()
+    with contextlib.closing(exporter):
+        job = exporter.start(
+            ExportRequest(), source=f"sqlite://{real}/store.db", destination=f"file://{real}/out", settings=settings
+        )
+        threading.Timer(1.0, stop.set).start()
+        start = time.monotonic()
+        record = exporter.worker(stop=stop).run_job(job.id)
+        assert time.monotonic() - start < 4
+        assert record.status is JobStatus.QUEUED
+        assert 0 < record.resources < 1200
+        assert record.failure_count == 0
