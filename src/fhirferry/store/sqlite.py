@@ -37,7 +37,6 @@ SCHEMAS = ("schema-1",)
 
 READER_CACHE = 16_000  # kB
 WRITER_CACHE = 64_000  # kB: the index of ids is written all over
-LARGE = 4_000_000  # bytes: such a body has pushed everything else out of the cache, which then only costs memory (L7)
 ROUND = 20  # ms
 CHECKPOINT = 4_000  # pages of 16 kB: the log is carried over each 64 MB
 
@@ -67,8 +66,8 @@ class SqliteStore:
             self._writes = True
         with self.writing() as db:
             outcomes = writing.write(db, items, self._clock(), force=force)
-        if any(isinstance(item, Resource) and len(item.body) > LARGE for item in items):
-            self._db.execute("pragma shrink_memory")
+        if any(isinstance(item, Resource) and len(item.body) > writing.LARGE for item in items):
+            self._db.execute("pragma shrink_memory")  # it pushed all else out of the cache, which now only costs memory
         return outcomes
 
     def get(self, type: str, id: str) -> bytes | None:  # noqa: A002 - FHIR's words

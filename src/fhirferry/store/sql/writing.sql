@@ -17,7 +17,7 @@ update version set ended = ? where key = ?
 insert into version (key, type, changed, ended, size, version, updated, digest, id) values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: body
--- From bytes: as text in Python a large body would be up to four times as large (L7).
+-- Large ones come as bytes; the cast leaves text alone.
 insert into body (key, body) values (?, cast(? as text))
 
 -- name: type
