@@ -109,8 +109,8 @@ class Exporter:
         exporter.worker().run_job(job.id)
         print(job.status().status, job.manifest())
 
-    ledger: URL, or a JobStore of your own. connections: how to open what a record names. executor: `inline` or
-    `processes:N`. poll: seconds between looks at the ledger.
+    ledger: URL, or a JobStore of your own. connections: how to open what a record names. executor: `inline`,
+    `threads:N` or `processes:N`. poll: seconds between looks at the ledger.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Exporter:
         ledger: str | JobStore,
         clock: Clock = system_clock,
         connections: Connections = CONNECTIONS,
-        executor: str = "inline",
+        executor: str = "threads:2",
         poll: float = 1.0,
     ) -> None:
         if isinstance(ledger, str):

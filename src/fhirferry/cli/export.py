@@ -8,7 +8,18 @@ import click
 
 from fhirferry.cli.exits import Exit
 from fhirferry.cli.options import Invocation, define, json_option, option
-from fhirferry.cli.values import COUNT, DATABASE, DURATION, EXECUTOR, FOLDER, SINCE, SIZE, TYPES, UNTIL
+from fhirferry.cli.values import (
+    COUNT,
+    DATABASE,
+    DURATION,
+    EXECUTOR,
+    EXECUTOR_DEFAULT,
+    FOLDER,
+    SINCE,
+    SIZE,
+    TYPES,
+    UNTIL,
+)
 
 if TYPE_CHECKING:  # msgspec and the engine: `--help` does not need them
     from fhirferry.exporter import Exporter, ExportJob
@@ -32,7 +43,8 @@ fhirferry export --to elsewhere --dry-run
 @option("--compress", type=click.Choice(["none", "gzip"]), default="none", show_default=True, help="Files as .gz.")
 @option("--limit-rate", type=SIZE, metavar="SIZE", help="At most so many bytes a second, like 50MB.")
 @option("--ledger", type=DATABASE, metavar="URL", help="Ledger of jobs; without it the default ledger.")
-@option("--executor", type=EXECUTOR, default="inline", show_default=True, metavar="KIND", help="inline or processes:N.")
+@option("--executor", type=EXECUTOR, default=EXECUTOR_DEFAULT, show_default=True, metavar="KIND",
+        help="inline, threads:N or processes:N.")  # fmt: skip
 @option("--heartbeat-timeout", type=DURATION, default="60s", show_default=True, metavar="DURATION",
         help="Silence after which another worker may take over.")  # fmt: skip
 @option("--check", is_flag=True, help="Also parse every resource while exporting.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from fhirferry.cli.values import EXECUTOR_DEFAULT
 from fhirferry.model.errors import RequestError
 from fhirferry.settings import path_of
 
@@ -49,7 +50,7 @@ def refuse_their_folder(destination: str, store: str, ledger: str) -> None:
             raise RequestError(f"{folder} holds {path_of(database).name}; give a folder of its own to the export")
 
 
-def open_exporter(ledger: str | None, *, executor: str = "inline", poll: float = 1.0) -> closing[Exporter]:
+def open_exporter(ledger: str | None, *, executor: str = EXECUTOR_DEFAULT, poll: float = 1.0) -> closing[Exporter]:
     """The exporter over this ledger, closed at the end of the `with` block. None: it needs none, and makes no file."""
     from fhirferry.exporter import Exporter  # the engine: only commands that work with jobs pay for its import
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fhirferry.cli.opening import short_place
+from fhirferry.cli.values import EXECUTOR_DEFAULT
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import format_instant
 from fhirferry.model.job import ExportJobRecord, JobSettings
@@ -30,7 +31,7 @@ def given(settings: JobSettings) -> dict[str, str]:
     }
 
 
-def command_for(record: ExportJobRecord, ledger: str | None, executor: str = "inline") -> str:
+def command_for(record: ExportJobRecord, ledger: str | None, executor: str = EXECUTOR_DEFAULT) -> str:
     """The `export` command that finds this job again and runs it. ledger: as it was typed, None for the default one."""
     import shlex  # only where a person is told what to type
 
@@ -53,7 +54,7 @@ def command_for(record: ExportJobRecord, ledger: str | None, executor: str = "in
         words += [option, value] if value else [option]
     if ledger is not None:
         words += ["--ledger", short_place(ledger)]
-    if executor != "inline":
+    if executor != EXECUTOR_DEFAULT:
         words += ["--executor", executor]
     return shlex.join(words)
 

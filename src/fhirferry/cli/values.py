@@ -27,12 +27,10 @@ def _types(text: str) -> tuple[str, ...]:
 
 
 def _executor(text: str) -> str:
-    kind, colon, count = text.strip().partition(":")
-    if kind == "inline" and not colon:
-        return kind
-    if kind == "processes" and count.isdecimal() and int(count) > 0:
-        return f"processes:{int(count)}"
-    raise RequestError(f"{text!r} is not an executor; write inline, or processes:N with the number of processes")
+    from fhirferry.engine.executors import parse_executor  # see _database
+
+    kind, number = parse_executor(text)
+    return kind if kind == "inline" else f"{kind}:{number}"
 
 
 def _count(text: str) -> int:
@@ -58,4 +56,7 @@ FOLDER = Parsed("url", _folder)
 TYPES = Parsed("types", _types)
 EXECUTOR = Parsed("executor", _executor)
 COUNT = Parsed("n", _count)
+
+EXECUTOR_DEFAULT = "threads:2"
+"""Two units fill two cores, and one of them works while the other waits for the disk."""
 REFERENCE = Parsed("type/id", _reference)

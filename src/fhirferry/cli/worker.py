@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fhirferry.cli.exits import Exit
 from fhirferry.cli.options import Invocation, define, json_option, option
-from fhirferry.cli.values import COUNT, DATABASE, DURATION, EXECUTOR
+from fhirferry.cli.values import COUNT, DATABASE, DURATION, EXECUTOR, EXECUTOR_DEFAULT
 
 if TYPE_CHECKING:
     from fhirferry.model.job import ExportJobRecord
@@ -21,7 +21,8 @@ STOPPING = "Giving the running jobs back at their next commit point; a second si
 @define("worker", example=EXAMPLE)
 @option("--ledger", type=DATABASE, metavar="URL", help="Ledger of jobs; without it the default ledger.")
 @option("--max-jobs", type=COUNT, default="1", show_default=True, metavar="N", help="So many jobs at once.")
-@option("--executor", type=EXECUTOR, default="inline", show_default=True, metavar="KIND", help="inline or processes:N.")
+@option("--executor", type=EXECUTOR, default=EXECUTOR_DEFAULT, show_default=True, metavar="KIND",
+        help="inline, threads:N or processes:N.")  # fmt: skip
 @option("--until-idle", is_flag=True, help="End when no job waits and none runs here.")
 @option(
     "--poll", type=DURATION, default="1s", show_default=True, metavar="DURATION", help="Between looks at the ledger."

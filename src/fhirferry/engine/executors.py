@@ -1,9 +1,9 @@
 """Where units of work run. `concurrent.futures` is the contract: an order goes out, a future comes back.
 
-`inline` runs a unit at once, in the caller's thread: nothing to start, right for small jobs and for two cores (the
-writer's thread already overlaps reading and writing). `processes:N` keeps N processes, started by spawn (a fork would
-copy locks and database connections). A pool whose process was killed is broken as a whole; `renew` makes a new one and
-the task hands out again what is not committed.
+`inline` runs a unit at once, in the caller's thread. `threads:N` runs N units side by side in this process: reading,
+hashing and writing release the interpreter lock, so two of them fill two cores, and one reads while another waits for
+the disk. `processes:N` keeps N processes, started by spawn (a fork would copy locks and database connections). A pool
+whose process was killed is broken as a whole; `renew` makes a new one and the task hands out again what is not committed.
 """
 
 from __future__ import annotations
@@ -46,21 +46,23 @@ PoolFactory = Callable[[Callable[[], bool]], UnitPool]
 
 
 def make_pool(executor: str | PoolFactory, stopping: Callable[[], bool]) -> UnitPool:
-    """A pool for `inline`, for `processes:N`, or what a factory makes; else RequestError."""
+    """A pool for `inline`, `threads:N`, `processes:N`, or what a factory makes; else RequestError."""
     if not isinstance(executor, str):
         return executor(stopping)
-    processes = parse_executor(executor)
-    return ProcessPool(processes) if processes else InlinePool(stopping)
+    kind, number = parse_executor(executor)
+    if kind == "processes":
+        return ProcessPool(number)
+    return ThreadPool(number, stopping) if kind == "threads" else InlinePool(stopping)
 
 
-def parse_executor(spec: str) -> int:
-    """The N of `processes:N`, 0 for `inline`; RequestError for anything else."""
-    kind, _, number = spec.partition(":")
-    if spec == "inline":
-        return 0
-    if kind == "processes" and number.isdecimal() and int(number) > 0:
-        return int(number)
-    raise RequestError(f"executor {spec!r} is not offered; choose 'inline' or 'processes:N', N at least 1")
+def parse_executor(spec: str) -> tuple[str, int]:
+    """Kind and number: `inline` (1), `threads:N` or `processes:N`; RequestError for anything else."""
+    kind, _, number = spec.strip().partition(":")
+    if spec.strip() == "inline":
+        return "inline", 1
+    if kind in ("threads", "processes") and number.isdecimal() and int(number) > 0:
+        return kind, int(number)
+    raise RequestError(f"{spec!r} is not an executor; write inline, threads:N or processes:N with N of 1 or more")
 
 
 class InlinePool:
@@ -89,6 +91,35 @@ class InlinePool:
 
     def close(self) -> None:
         """Nothing to do."""
+
+
+class ThreadPool:
+    """N units side by side in threads of this process. They share its fate, so there is nothing to renew."""
+
+    def __init__(self, room: int, stopping: Callable[[], bool]) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # see InlinePool.submit
+
+        self.room = room
+        self._stopping = stopping
+        self._closed = False
+        self._pool = ThreadPoolExecutor(room, thread_name_prefix="unit")
+
+    def submit(self, order: UnitOrder) -> Future[UnitResult]:
+        return self._pool.submit(run_unit, order, self._shall_end)
+
+    def stop_units(self) -> None:
+        self._closed = True
+
+    def renew(self) -> None:
+        self._closed = False
+
+    def close(self) -> None:
+        """A thread cannot be ended from outside: units end at their next page."""
+        self._closed = True
+        self._pool.shutdown(cancel_futures=True)
+
+    def _shall_end(self) -> bool:
+        return self._closed or self._stopping()
 
 
 class ProcessPool:

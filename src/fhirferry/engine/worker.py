@@ -23,7 +23,7 @@ WAITING = frozenset({JobStatus.QUEUED, JobStatus.RETRIABLE})
 
 
 class Worker:
-    """holder: its name in the ledger. executor: where units run (`inline`, `processes:N`), a pool for each job.
+    """holder: its name in the ledger. executor: where units run (`inline`, `threads:N`, `processes:N`), a pool for each job.
     max_jobs: so many jobs at once. poll: seconds between looks at the ledger. stop: set it to make the worker leave.
     log: one-line messages for the operator. on_progress: told of every record as it is saved or seen.
     """

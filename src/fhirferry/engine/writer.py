@@ -1,8 +1,8 @@
 """The byte path's last stretch: pages in, one durable file out.
 
 A thread of its own hashes, compresses and writes while the caller reads the next page: SQLite, SHA-256, deflate and
-write(2) all release the interpreter lock, so reading and writing overlap on two cores. At most `AHEAD` pages wait
-between the two, so memory is bounded by pages, not by the difference in speed.
+write(2) all release the interpreter lock, so reading and writing overlap on two cores. At most `AHEAD` bytes wait
+between the two, or a single larger page: memory is bounded by bytes, not by the difference in speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fhirferry.destinations.protocol import Destination, FileWriter
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Kind
 
-AHEAD = 2
+AHEAD = 4_000_000
 
 
 class _Compressor(Protocol):
@@ -41,17 +41,20 @@ class NdjsonWriter:
         self._compressor = _gzip() if compression == "gzip" else None
         self._file: FileWriter = destination.create(name)
         self._pages: SimpleQueue[bytes | None] = SimpleQueue()
-        self._room = threading.Semaphore(AHEAD)
+        self._ahead = 0
+        self._stored = threading.Condition()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._carry, name=f"writer {name}", daemon=True)
         self._thread.start()
 
     def write(self, body: bytes, count: int) -> None:
-        """Hand over a page: NDJSON of `count` lines, each ended by a newline. Waits while `AHEAD` pages are unwritten.
+        """Hand over a page: NDJSON of `count` lines, each ended by a newline. Waits while it would be too far ahead.
 
         Raises what writing an earlier page raised.
         """
-        self._room.acquire()
+        with self._stored:
+            self._stored.wait_for(lambda: self._ahead == 0 or self._ahead + len(body) <= AHEAD)
+            self._ahead += len(body)
         if self._error is not None:
             raise self._error
         self._pages.put(body)
@@ -98,8 +101,11 @@ class NdjsonWriter:
                     self._store(body if self._compressor is None else self._compressor.compress(body))
                 except BaseException as error:
                     self._error = error
+            size = len(body)
             del body  # do not hold a page while waiting for the next
-            self._room.release()
+            with self._stored:
+                self._ahead -= size
+                self._stored.notify()
 
     def _store(self, data: bytes) -> None:
         self._hash.update(data)

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from fhirferry.destinations.memory import MemoryDestination
-from fhirferry.engine.writer import AHEAD, NdjsonWriter
+from fhirferry.engine import writer as module
+from fhirferry.engine.writer import NdjsonWriter
 from fhirferry.model.errors import DestinationUnavailable
 from fhirferry.model.partition import Issue, Kind
 from tests.unit.engine.house import House
@@ -45,7 +46,10 @@ def test_it_tells_what_the_file_holds(dock: MemoryDestination) -> None:
     assert writers() == []
 
 
-def test_l7_no_more_than_a_few_pages_wait_in_memory(dock: MemoryDestination) -> None:
+def test_l7_no_more_bytes_wait_in_memory_than_are_allowed(
+    dock: MemoryDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AHEAD", 2 * len(LINE))
     slow = threading.Event()
     writer = make(dock)
     store = writer._file.write
@@ -60,7 +64,7 @@ def test_l7_no_more_than_a_few_pages_wait_in_memory(dock: MemoryDestination) -> 
     thread = threading.Thread(target=fill)
     thread.start()
     thread.join(0.1)
-    assert len(taken) <= AHEAD
+    assert len(taken) <= 2
     slow.set()
     thread.join(5)
     assert writer.close(0).count == 10
@@ -72,7 +76,7 @@ def test_an_error_is_raised_at_the_next_call_and_leaves_nothing(dock: MemoryDest
     writer = make(dock)
 
     def fill() -> None:
-        for _ in range(AHEAD + 3):
+        for _ in range(5):
             writer.write(LINE, 1)
         writer.close(0)
 
