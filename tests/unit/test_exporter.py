@@ -190,7 +190,7 @@ def test_prune_forgets_rows_and_touches_no_file(house: House, exporter: Exporter
 
 
 def test_a_wrong_executor_is_refused_before_any_job_is_taken(house: House) -> None:
-    exporter = Exporter(ledger=house.jobs, connections=house.connections, executor="threads:4")
+    exporter = Exporter(ledger=house.jobs, connections=house.connections, executor="cluster:4")
     with pytest.raises(RequestError, match="executor"):
         exporter.worker()
 

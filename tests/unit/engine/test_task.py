@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from fhirferry.model.errors import (
 from fhirferry.model.job import JobStatus
 from fhirferry.model.request import ExportRequest
 from fhirferry.testing.faults import fault
+from fhirferry.testing.interleaving import Stage
 from tests.unit.engine.house import House, raising_at
 
 
@@ -213,16 +215,59 @@ def test_s59_s60_l19_a_conflict_stops_the_task_with_one_line_and_no_further_writ
     assert house.names() == ["Patient-1.ndjson", "Patient-2.ndjson"]
 
 
-def test_s60_a_heartbeat_that_lost_the_job_stops_the_task(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s60_l11_a_heartbeat_that_lost_the_job_stops_the_task(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.fill(50)
     house.kick_off(page_resources=1, pages_per_commit=1, heartbeat_timeout=0.04)
-    reached = threading.Event()
-    monkeypatch.setattr(house.jobs, "heartbeat", lambda *_: reached.set() or Beat.LOST)
-    house.source.before_read = lambda reads: reached.wait(5) if reads == 3 else None  # type: ignore[func-returns-value]
-    record = house.run()
+    run = house.task()
+    at_work = threading.Event()
+    monkeypatch.setattr(house.jobs, "heartbeat", lambda *_: Beat.LOST if at_work.is_set() else Beat.OK)
+
+    def until_lost(reads: int) -> None:
+        if reads == 3:
+            at_work.set()
+            assert run._lost.wait(5)
+
+    house.source.before_read = until_lost
+    run.run()
+    record = house.jobs.get("job0")
     assert record.status is JobStatus.RUNNING  # whoever has it now goes on
-    assert record.resources in (3, 4)
+    assert record.resources == 3  # what came in afterwards is not committed
+    assert house.names() == [f"Patient-{number}.ndjson" for number in (1, 2, 3)]
     assert len(house.log) == 1
+
+
+@pytest.mark.parametrize("how", ["lost", "stop"])
+def test_a_long_pause_before_a_retry_ends_when_the_task_shall_leave(house: House, how: str) -> None:
+    house.fill(1)
+    house.kick_off()
+    stop = threading.Event()
+    run = house.task(stop=stop)
+    house.source.fail_next(StoreBusy("throttled", retry_after=600))
+    threading.Timer(0.05, (stop if how == "stop" else run._lost).set).start()
+    start = time.monotonic()
+    run.run()
+    assert time.monotonic() - start < 5
+    assert house.jobs.get("job0").status is (JobStatus.QUEUED if how == "stop" else JobStatus.RUNNING)
+
+
+def test_s60_a_fenced_task_removes_its_own_run_s_file_and_no_other_s(house: House) -> None:
+    house.fill(3)
+    house.kick_off(page_resources=1, pages_per_commit=1)
+    with Stage() as stage:
+        old = stage.start(lambda: house.run(holder="old"))
+        old.run(until="commit-after")
+        old.run(until="unit-finished")
+        house.clock.advance(61)
+        new = stage.start(lambda: house.run(holder="new"))
+        new.run(until="unit-finished")
+        assert len([name for name in house.names() if name.endswith(".part")]) == 2
+        old.run()
+        assert len([name for name in house.names() if name.endswith(".part")]) == 1
+        assert "Patient-1.ndjson" in house.names()
+        new.run()
+    assert house.jobs.get("job0").status is JobStatus.COMPLETED
+    assert house.ids() == "012"
+    assert house.names() == [*(f"Patient-{number}.ndjson" for number in (1, 2, 3)), "SHA256SUMS", "manifest.json"]
 
 
 def test_a_stop_gives_the_job_back_at_a_commit_point_without_counting_a_failure(house: House) -> None:

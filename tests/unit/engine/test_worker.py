@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -21,9 +22,11 @@ class Looks(threading.Event):
         super().__init__()
         self.waits: list[float | None] = []
         self.most = most
+        self.noted: Callable[[], None] = lambda: None
 
     def wait(self, timeout: float | None = None) -> bool:
         self.waits.append(timeout)
+        self.noted()
         if len(self.waits) >= self.most:
             self.set()
         return super().wait(0.001)
@@ -57,7 +60,10 @@ def test_s80_l20_an_error_while_acquiring_waits_the_poll_interval_and_goes_on(
 
     monkeypatch.setattr(type(house.jobs), "acquire", acquire, raising=False)
     stop = Looks(5000)
+    left: list[int] = []
+    stop.noted = lambda: left.append(len(errors))
     make(house, stop=stop).run(until_idle=True)
+    assert left[:3] == [2, 1, 0]  # a wait after each error
     assert stop.waits[:3] == [7.0] * 3
     assert len(house.log) == 3
     assert "content" not in "".join(house.log)
