@@ -20,6 +20,7 @@ from fhirferry.model.instant import Instant, format_instant, parse_instant
 DIGEST_SIZE = 16
 UTF8_PIECE = 1 << 20
 COMMA = ord(",")
+OPENING, THEN_ID = b'{"resourceType":"', b'","id":"'
 
 _sha256 = hashlib.sha256
 _encode = msgspec.json.encode
@@ -33,7 +34,7 @@ class ResourceError(RequestError):
     """These bytes are no resource that can be stored. Says why and where, in numbers and names; quotes no content."""
 
 
-class Resource(msgspec.Struct, frozen=True, gc=False):
+class Resource(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="kind", tag=1):
     """One resource, proven to be one JSON object in valid UTF-8 with a type and an id.
 
     body: compact JSON on one line (no newline byte), tokens and their order as they came.
@@ -52,7 +53,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     digest: bytes
 
 
-class Deletion(msgspec.Struct, frozen=True, gc=False):
+class Deletion(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="kind", tag=2):
     """The wish that `type/id` be gone."""
 
     type: str
@@ -120,8 +121,11 @@ def with_meta(resource: Resource, *, version_id: str | None, last_updated: Insta
     if not stamps:
         return body
     if resource.meta is None:
-        head = f'{{"resourceType":"{resource.type}","id":"{resource.id}"'.encode()
-        cut = len(head) if body.startswith(head) else len(body) - 1
+        # Only the opening's marks are compared: no other spelling of type and id fits between them.
+        kind = len(OPENING) + len(resource.type)
+        cut = kind + len(THEN_ID) + len(resource.id) + 1
+        if not (body.startswith(OPENING) and body.startswith(THEN_ID, kind) and body.startswith(b'"', cut - 1)):
+            cut = len(body) - 1
         return b"".join((body[:cut], b',"meta":{', stamps, b"}", body[cut:]))
     start, end = resource.meta
     rest = body[start + 1 : end]

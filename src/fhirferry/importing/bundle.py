@@ -7,11 +7,13 @@ references (`Practitioner?identifier=…`) stay as they are: there is nothing to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 import msgspec
 
 from fhirferry.fhir.resource import Deletion, Resource, ResourceError, read_resource
+from fhirferry.importing.splitting import Splitter, Unsplit
 
 UNPACKED = frozenset({"transaction", "batch", "collection", "searchset"})
 """A document, message, history or subscription Bundle means something as a whole and is stored as one resource."""
@@ -21,7 +23,7 @@ BACKSLASH = ord("\\")
 Data = bytes | memoryview
 
 
-class Bad(msgspec.Struct, frozen=True):
+class Bad(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=3):
     """Something that was not taken: the line it stands in (1-based; 0 = the file as a whole), and why."""
 
     line: int
@@ -99,11 +101,44 @@ def unpack(data: Data, line: int) -> Iterator[Item] | None:
         entries = _entries(bundle.entry)
     except _BROKEN:
         return None
-    return _unpacked(entries, line)
+    ids = _Ids()
+    for number, raw in enumerate(entries):
+        _learn(ids, number, raw)
+    return _unpacked(entries, ids, line)
 
 
-def _unpacked(entries: list[msgspec.Raw], line: int) -> Iterator[Item]:
-    ids = _ids(entries)
+def unpack_file(file: IO[bytes], start: int) -> Iterator[Item] | None:
+    """The same for a document that lies in a file from `start` to its end, read twice through a window: memory grows
+    by the addresses only. None also when it cannot be cut; `unpack` finds out more."""
+    ids = _Ids()
+    members: dict[str, bytes] = {}
+    place = None
+    try:
+        split = Splitter(file, start)
+        more = split.take(b"{")
+        while more:
+            name = _string(split.value())
+            if name in members or not split.take(b":"):
+                return None
+            if name == "entry" and split.take(b"["):
+                place = split.tell()
+                for number, raw in enumerate(split.elements()):
+                    _learn(ids, number, raw)
+                members[name] = b""
+            else:
+                members[name] = split.value()
+            more = split.take(b",")
+        if not split.take(b"}") or not split.ended() or place is None:
+            return None
+        if _string(members["resourceType"]) != "Bundle" or _string(members["type"]) not in UNPACKED:
+            return None
+    except (Unsplit, KeyError, *_BROKEN):
+        return None
+    again = Splitter(file, place)
+    return _unpacked(again.elements(), ids, 0)
+
+
+def _unpacked(entries: Iterable[Data | msgspec.Raw], ids: _Ids, line: int) -> Iterator[Item]:
     for number, raw in enumerate(entries):
         try:
             entry = _entry(raw)
@@ -116,25 +151,22 @@ def _unpacked(entries: list[msgspec.Raw], line: int) -> Iterator[Item]:
             yield Bad(line, f"Bundle.entry[{number}]: {reason}")
 
 
-def _ids(entries: list[msgspec.Raw]) -> _Ids:
-    ids = _Ids()
-    for number, raw in enumerate(entries):
-        try:
-            entry = _address(raw)
-        except _BROKEN:
-            continue  # the second pass reports it
-        if entry.resource is None:
-            continue
-        uuid = entry.fullUrl.removeprefix(URN) if entry.fullUrl.startswith(URN) else None
-        ident = entry.resource.id
-        if ident is None:
-            put = _url(entry.request.url) if entry.request.method == "PUT" else None
-            ident = put[2] if put else uuid
-            if ident is not None:
-                ids.missing[number] = entry.resource.resourceType, ident
-        if uuid is not None:
-            ids.addresses[entry.fullUrl.encode()] = f"{entry.resource.resourceType}/{ident}".encode()
-    return ids
+def _learn(ids: _Ids, number: int, raw: Data | msgspec.Raw) -> None:
+    try:
+        entry = _address(raw)
+    except _BROKEN:
+        return  # the second pass reports it
+    if entry.resource is None:
+        return
+    uuid = entry.fullUrl.removeprefix(URN) if entry.fullUrl.startswith(URN) else None
+    ident = entry.resource.id
+    if ident is None:
+        put = _url(entry.request.url) if entry.request.method == "PUT" else None
+        ident = put[2] if put else uuid
+        if ident is not None:
+            ids.missing[number] = entry.resource.resourceType, ident
+    if uuid is not None:
+        ids.addresses[entry.fullUrl.encode()] = f"{entry.resource.resourceType}/{ident}".encode()
 
 
 def _item(entry: _Entry, number: int, ids: _Ids) -> Resource | Deletion | None:

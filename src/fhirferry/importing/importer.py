@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fhirferry.fhir.resource import Deletion, Resource
+from fhirferry.importing.ahead import read_files
 from fhirferry.importing.bundle import Bad
 from fhirferry.importing.inputs import Role, find_inputs
 from fhirferry.importing.reading import read_items
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from fhirferry.importing.inputs import Input
     from fhirferry.store.sqlite import SqliteStore
 
-BATCH_COUNT = 5000
-BATCH_BYTES = 8_000_000
+BATCH_COUNT = 20_000
+BATCH_BYTES = 32_000_000
 BATCH_TIME = SECOND
-"""Whichever comes first closes a batch. A batch is one transaction, so it is also as long as fixing a T may wait."""
+"""Whichever comes first closes a batch. A batch is one transaction, so it is also as long as fixing a T may wait. Ids
+come in any order, so each transaction rewrites most of their index: few large ones cost half of many small ones."""
 CLOCK_EVERY = 64
 """Items between two looks at the clock."""
 
@@ -78,25 +81,43 @@ def import_paths(
     what is equal makes no new version. Raises RequestError for a path that does not exist, and what the store raises.
     """
     totals = ImportTotals()
-    for batch in _batches(_flow(paths, strict, on_bad, totals), clock):
-        _count(totals, batch, store.write(batch, force=force))
-        on_progress(totals)
+    flow = _flow(paths, strict, on_bad, totals)
+    try:
+        for batch in _batches(flow, clock):
+            _count(totals, batch, store.write(batch, force=force))
+            del batch  # the next one is already being collected
+            on_progress(totals)
+    finally:
+        flow.close()  # at once: a process may be reading for it
     return totals
 
 
-def _flow(paths: Iterable[Path], strict: bool, on_bad: OnBad, totals: ImportTotals) -> Iterator[Resource | Deletion]:
+def _flow(
+    paths: Iterable[Path], strict: bool, on_bad: OnBad, totals: ImportTotals
+) -> Generator[Resource | Deletion, None, None]:
     """All that is good, file after file: a folder of small files makes full batches too."""
-    for source in find_inputs(paths):
-        if source.role is Role.SKIPPED:
-            totals.skipped += 1
-            continue
-        for item in _strict(source) if strict else read_items(source):
-            if isinstance(item, Bad):
-                totals.bad += 1
-                on_bad(source.path, item.line, item.reason)
+
+    def taken() -> Iterator[Input]:
+        for source in find_inputs(paths):
+            if source.role is Role.SKIPPED:
+                totals.skipped += 1
             else:
-                yield item
-        totals.files += 1
+                yield source
+
+    with closing(read_files(taken(), strict, read_file)) as files:
+        for source, items in files:
+            for item in items:
+                if isinstance(item, Bad):
+                    totals.bad += 1
+                    on_bad(source.path, item.line, item.reason)
+                else:
+                    yield item
+            totals.files += 1
+
+
+def read_file(source: Input, strict: bool) -> Iterator[Item]:
+    """Everything in a file; with `strict` only what is bad, if anything is."""
+    return _strict(source) if strict else read_items(source)
 
 
 def _strict(source: Input) -> Iterator[Item]:
@@ -110,7 +131,7 @@ def _strict(source: Input) -> Iterator[Item]:
             yield item
         elif flawless and room > 0:
             first.append(item)
-            room -= _weight(item)
+            room -= weight(item)
         else:
             first.clear()
     if flawless:
@@ -122,10 +143,13 @@ def _batches(items: Iterable[Resource | Deletion], clock: Clock) -> Iterator[lis
     batch: list[Resource | Deletion] = []
     room, due = BATCH_BYTES, 0
     for item in items:
+        room -= (bytes_ := weight(item))
+        if room < 0 and batch:
+            yield batch
+            batch, room = [], BATCH_BYTES - bytes_
         if not batch:
             due = clock() + BATCH_TIME
         batch.append(item)
-        room -= _weight(item)
         count = len(batch)
         if room <= 0 or count == BATCH_COUNT or (count % CLOCK_EVERY == 0 and clock() >= due):
             yield batch
@@ -134,7 +158,7 @@ def _batches(items: Iterable[Resource | Deletion], clock: Clock) -> Iterator[lis
         yield batch
 
 
-def _weight(item: Resource | Deletion) -> int:
+def weight(item: Item) -> int:
     """Bytes in memory, roughly: an item costs more than its body."""
     return len(item.body) + 500 if type(item) is Resource else 200
 

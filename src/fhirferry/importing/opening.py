@@ -32,6 +32,7 @@ class Content:
     """
 
     def __init__(self, path: Path) -> None:
+        self._spool: Any = None
         self._file: Reader = io.BufferedReader(path.open("rb", buffering=0), CHUNK)
         self.stream: Reader
         try:
@@ -55,25 +56,36 @@ class Content:
     def __exit__(self, *error: object) -> None:
         self.stream.close()
         self._file.close()
+        if self._spool is not None:
+            self._spool.close()
 
-    def map(self) -> memoryview:
-        """What is left in `stream` as one buffer, whose pages the kernel may drop at any time. Compressed bytes go
-        through a temporary file, so that a document of any size costs no memory of this process."""
+    def document(self) -> Document:
+        """What is left in `stream` as a document, which is valid as long as this. Compressed bytes go through a
+        temporary file, so that a document of any size costs no memory of this process."""
         if self._plain:
-            return _map(self._file, self._file.tell())
+            return Document(self._file, self._file.tell())
         import tempfile  # slow to import, and only compressed documents need it
 
-        with tempfile.TemporaryFile() as spool:
-            while piece := self.stream.read(CHUNK):
-                spool.write(piece)
-            spool.flush()
-            return _map(spool, 0)
+        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the rest
+        while piece := self.stream.read(CHUNK):
+            self._spool.write(piece)
+        return Document(self._spool, 0)
 
 
-def _map(file: Any, start: int) -> memoryview:
-    if file.seek(0, io.SEEK_END) == start:
-        return memoryview(b"")  # nothing cannot be mapped
-    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[start:]
+class Document:
+    """A file from `start` to its end."""
+
+    def __init__(self, file: Any, start: int) -> None:
+        self.file = file
+        self.start = start
+        self.size = file.seek(0, io.SEEK_END) - start
+
+    def map(self) -> memoryview:
+        """As one buffer. Pages that were looked at count as this process's memory until it ends."""
+        if not self.size:
+            return memoryview(b"")  # nothing cannot be mapped
+        self.file.flush()
+        return memoryview(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))[self.start :]
 
 
 class _Gzip(io.RawIOBase):

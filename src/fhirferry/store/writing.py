@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 TYPE_SHIFT = 40
 """A key is code of the type << 40 | number within the type: types lie apart on disk, each in the order of writing."""
-
-LARGE = 4_000_000
-"""Bytes; such a body goes to SQLite as it is: as text in Python it would be up to four times as large (L7). Smaller ones
-are written faster as text."""
 
 _SQL = sql.queries("writing")
 
@@ -36,9 +32,19 @@ class Outcome(StrEnum):
     ABSENT = "absent"  # nothing there to delete
 
 
+LARGE = 4_000_000
+"""Bytes; such a body goes to SQLite as it is: as text in Python it would be up to four times as large (L7). Smaller ones
+are written faster as text."""
+AT_ONCE = 4_000_000
+"""Bytes of bodies that wait for their insert. Each is a copy beside the item's own, so a whole batch must not."""
+
 _NEW, _CHANGED, _EQUAL, _OLDER, _DELETED, _ABSENT = Outcome  # reached once per item: a global costs least
 _ENDED = 3  # place of `ended` in a row of `version`
 _WITHOUT_VERSION = (_EQUAL, _OLDER, _ABSENT)
+
+
+Row = list[Any]
+"""A row of `version`, in the order of its insert."""
 
 
 class Head(msgspec.Struct, gc=False):
@@ -50,7 +56,13 @@ class Head(msgspec.Struct, gc=False):
     updated: Instant
     size: int
     digest: bytes
-    row: list[object] | None = None
+    row: Row | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> Head:
+        """What a row that this batch made is to the next item with its id."""
+        key, _, changed, _, size, version, updated, digest, _ = row
+        return cls(key, version, changed, updated, size, digest, row)
 
 
 class Tally(msgspec.Struct):
@@ -67,11 +79,11 @@ class Tally(msgspec.Struct):
 
 def judge(item: Resource | Deletion, head: Head | None, *, force: bool) -> Outcome:
     """What `item` makes of the current version of its id. A pure rule, the same for every kind of store."""
-    there = head is not None and head.size > 0
+    if head is None:
+        return _ABSENT if isinstance(item, Deletion) else _NEW
+    there = head.size > 0
     if isinstance(item, Deletion):
         return _DELETED if there else _ABSENT
-    if head is None:
-        return _NEW
     if there and item.digest == head.digest:
         return _EQUAL
     if item.updated is not None and item.updated < head.updated and not force:
@@ -93,72 +105,84 @@ def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, 
     last_t, last_stamp = db.execute(_SQL["state"]).fetchone()
     tallies = {name.decode(): Tally(name.decode(), *counts) for name, *counts in db.execute(_SQL["types"])}
     heads = _heads(db, items, tallies)
-    batch = _Batch(tallies, axis.present(clock, last_t), last_t, last_stamp)
+    batch = _Batch(db, tallies, axis.present(clock, last_t), last_t, last_stamp)
     outcomes: list[Outcome] = []
     for item in items:
         of_type = heads[item.type]
-        head = of_type.get(item.id)
+        known = of_type.get(item.id)
+        head = Head.of(known) if isinstance(known, list) else known
         outcome = judge(item, head, force=force)
         outcomes.append(outcome)
         if outcome not in _WITHOUT_VERSION:
             of_type[item.id] = batch.add(item, head)
-    batch.store(db)
+    batch.finish()
     return outcomes
 
 
 class _Batch:
-    """The rows that a batch adds and changes, collected until all are known."""
+    """The rows that a batch adds and changes: bodies go in on the way, the rest when all is known."""
 
-    def __init__(self, tallies: dict[str, Tally], now: Instant, last_t: Instant, last_stamp: Instant) -> None:
+    def __init__(
+        self, db: Connection, tallies: dict[str, Tally], now: Instant, last_t: Instant, last_stamp: Instant
+    ) -> None:
+        self._db = db
         self._tallies = tallies
         self._now = now
         self._last_t = last_t
         self._last_stamp = last_stamp
         self._ended: list[tuple[Instant, int]] = []
-        self._versions: list[list[object]] = []
+        self._versions: list[Row] = []
         self._bodies: list[tuple[int, bytes]] = []
+        self._room = AT_ONCE
         self._touched: dict[str, Tally] = {}
 
-    def add(self, item: Resource | Deletion, head: Head | None) -> Head:
+    def add(self, item: Resource | Deletion, head: Head | None) -> Row:
         """A new version of what `head` was the current one of."""
-        tally = self._tally(item.type)
+        tally = self._touched.get(item.type) or self._tally(item.type)
         number, before = (1, 0) if head is None else (head.version + 1, head.changed)
-        given = None if isinstance(item, Deletion) else item.updated
+        given = item.updated if type(item) is Resource else None
         changed = axis.stamp(given, self._now, self._last_t, before)
         if changed > self._last_stamp:
             self._last_stamp = changed
         if head is not None:
             self._end(head, changed, tally)
-        tally.last_key += 1
+        tally.last_key = key = tally.last_key + 1
         tally.versions += 1
-        if isinstance(item, Deletion):
-            updated, size, digest = head.updated if head else changed, 0, b""
-            tally.deletions += 1
-        else:
+        if type(item) is Resource:
             body, updated = stamped(item, number, changed, self._now)
             size, digest = len(body) + 1, item.digest
-            self._bodies.append((tally.last_key, body))
             tally.resources += 1
             tally.bytes += size
-        row = [tally.last_key, tally.code, changed, FOREVER, size, number, updated, digest, item.id]
+            self._bodies.append((key, body))
+            self._room -= size
+            if self._room < 0:
+                self._flush()
+        else:
+            updated, size, digest = head.updated if head else changed, 0, b""
+            tally.deletions += 1
+        row: Row = [key, tally.code, changed, FOREVER, size, number, updated, digest, item.id]
         self._versions.append(row)
-        return Head(tally.last_key, number, changed, updated, size, digest, row)
+        return row
 
-    def store(self, db: Connection) -> None:
-        # Ends first: at most one version of an id is current at any moment.
-        db.executemany(_SQL["end"], self._ended)
-        db.executemany(_SQL["version"], self._versions)
+    def _flush(self) -> None:
         texts = ((key, body if len(body) > LARGE else body.decode()) for key, body in self._bodies)
-        db.executemany(_SQL["body"], texts)
-        db.executemany(_SQL["type"], (msgspec.structs.astuple(tally) for tally in self._touched.values()))
-        db.execute(_SQL["stamped"], (self._last_stamp,))
+        self._db.executemany(_SQL["body"], texts)
+        self._bodies.clear()
+        self._room = AT_ONCE
+
+    def finish(self) -> None:
+        """Everything that is not in yet."""
+        self._flush()
+        # Ends first: at most one version of an id is current at any moment.
+        self._db.executemany(_SQL["end"], self._ended)
+        self._db.executemany(_SQL["version"], self._versions)
+        self._db.executemany(_SQL["type"], (msgspec.structs.astuple(tally) for tally in self._touched.values()))
+        self._db.execute(_SQL["stamped"], (self._last_stamp,))
 
     def _tally(self, name: str) -> Tally:
-        tally = self._touched.get(name)
-        if tally is None:
-            code = len(self._tallies) + 1
-            tally = self._tallies.setdefault(name, Tally(name, code, code << TYPE_SHIFT))
-            self._touched[name] = tally
+        code = len(self._tallies) + 1
+        tally = self._tallies.setdefault(name, Tally(name, code, code << TYPE_SHIFT))
+        self._touched[name] = tally
         return tally
 
     def _end(self, head: Head, at: Instant, tally: Tally) -> None:
@@ -175,12 +199,12 @@ class _Batch:
 
 def _heads(
     db: Connection, items: Sequence[Resource | Deletion], tallies: dict[str, Tally]
-) -> dict[str, dict[str, Head]]:
-    """Current versions of all ids in the batch, by type and id."""
+) -> dict[str, dict[str, Head | Row]]:
+    """Current versions of all ids in the batch, by type and id; their successors take their places as rows."""
     ids: dict[str, list[str]] = {}
     for item in items:
         ids.setdefault(item.type, []).append(item.id)
-    heads: dict[str, dict[str, Head]] = {}
+    heads: dict[str, dict[str, Head | Row]] = {}
     for name, wanted in ids.items():
         heads[name] = {}
         tally = tallies.get(name)

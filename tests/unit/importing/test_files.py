@@ -146,16 +146,22 @@ def test_files_without_content(tmp_path: Path, run: Run, size: int) -> None:
 
 
 def test_batches_end_by_count_bytes_and_time(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n) + b"\n" for n in range(12_000)))
-    assert [len(batch) for batch in run(tmp_path).batches] == [5000, 5000, 2000]
-    assert run(tmp_path).progress == [5000, 10_000, 12_000]
+    (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n) + b"\n" for n in range(41_000)))
+    done = run(tmp_path)
+    assert [len(batch) for batch in done.batches] == [20_000, 20_000, 1000]
+    assert done.progress == [20_000, 40_000, 41_000]
+    (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n) + b"\n" for n in range(1000)))
 
     ticks = iter(range(0, 10**9, 600_000))  # 0.6 s between two looks at the clock
     assert {len(batch) for batch in run(tmp_path, clock=lambda: next(ticks)).batches[:-1]} == {128}
 
     large = ',"s":"' + "x" * 3_000_000 + '"'
-    (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n, large) + b"\n" for n in range(7)))
-    assert [len(batch) for batch in run(tmp_path).batches] == [3, 3, 1]
+    (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n, large) + b"\n" for n in range(21)))
+    assert [len(batch) for batch in run(tmp_path).batches] == [10, 10, 1]
+
+    large = ',"s":"' + "x" * 25_000_000 + '"'  # two of them are never in memory at once
+    (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n, large) + b"\n" for n in range(2)))
+    assert [len(batch) for batch in run(tmp_path).batches] == [1, 1]
 
 
 MANIFEST = {"transactionTime": "2026-01-01T00:00:00Z", "request": "", "requiresAccessToken": False, "error": []}
