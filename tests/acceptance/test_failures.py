@@ -283,7 +283,7 @@ UNREADABLE = {
 SAME_SIZE = "update body set body = replace(body, '\"id\":', 'id\"\":') where key = ?"
 
 
-@pytest.mark.parametrize("executor", ["inline", "processes:2"])
+@pytest.mark.parametrize("executor", ["inline", "threads:2", "processes:2"])
 def test_resources_that_cannot_be_read_are_named_and_the_rest_completes_l34(tmp_path: Path, executor: str) -> None:
     store = fill(tmp_path, 500, 60)
     whole = stored(store)

@@ -113,7 +113,7 @@ def test_importing_the_same_again_changes_nothing(ferried: Path, synthea: Path, 
     assert ferry("verify", ferried / "out", "--against", store).code == 0
 
 
-@pytest.mark.parametrize("executor", ["inline", "processes:2"])
+@pytest.mark.parametrize("executor", ["inline", "threads:2", "processes:2"])
 def test_a_gzip_export_gives_another_store_the_same_bytes(ferried: Path, tmp_path: Path, executor: str) -> None:
     store, out = ferried / "store.db", tmp_path / "out"
     more = ("--compress", "gzip", "--executor", executor, "--max-file-size", "3MB")

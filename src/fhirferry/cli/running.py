@@ -13,6 +13,7 @@ from fhirferry.cli.progress import Progress
 from fhirferry.cli.resuming import command_for
 from fhirferry.cli.texts_export import result_page
 from fhirferry.cli.texts_jobs import advice
+from fhirferry.model.errors import JobNotFound
 from fhirferry.model.job import ExportJobRecord, JobStatus
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ def run_here(
         if not resumed:
             console.say(f"Export job {job.id} started.")
         worker = exporter.worker(stop=stop, log=console.say, on_progress=Progress(console, invocation.clock))
-        record = worker.run_job(job.id)
+        try:
+            record = worker.run_job(job.id)
+        except JobNotFound:  # it was there a moment ago, so the command is not to blame: not a usage error
+            console.end_progress()
+            console.error(f"Error: job {job.id} was deleted while it ran; its files are removed.")
+            return Exit.FAILED
     seconds = time.monotonic() - start
     console.end_progress()
     code = exit_of(record)

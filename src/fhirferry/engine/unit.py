@@ -16,6 +16,7 @@ import msgspec
 
 from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.engine.connections import Connections
+from fhirferry.engine.context import working_for
 from fhirferry.engine.writer import NdjsonWriter
 from fhirferry.faultpoints import reach
 from fhirferry.model.errors import FerryError
@@ -79,6 +80,7 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool]) -> UnitResult:
     """
     reach("unit-started")
     with (
+        working_for(order.partition.job_id),
         closing(order.connections.open_source(order.source_uri, order.settings.check)) as source,
         closing(order.connections.open_destination(order.destination_uri)) as destination,
     ):

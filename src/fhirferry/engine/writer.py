@@ -54,9 +54,9 @@ class NdjsonWriter:
         """
         with self._stored:
             self._stored.wait_for(lambda: self._ahead == 0 or self._ahead + len(body) <= AHEAD)
+            if self._error is not None:
+                raise self._error
             self._ahead += len(body)
-        if self._error is not None:
-            raise self._error
         self._pages.put(body)
         self.count += count
         self.raw_bytes += len(body)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fhirferry.clock import system_clock
-from fhirferry.engine import executors
+from fhirferry.engine import context, executors
 from fhirferry.engine.executors import PoolFactory, make_pool
 from fhirferry.engine.unit import UnitOrder
 from fhirferry.engine.verify_findings import Outcome
@@ -24,6 +24,7 @@ from fhirferry.model.errors import DestinationUnavailable, RequestError, Snapsho
 from fhirferry.model.job import JobSettings, JobStatus
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.memory import MemorySource
+from fhirferry.sources.store import StoreSource
 from fhirferry.store.sqlite import SqliteStore
 from tests.unit.engine.house import House, Threads
 
@@ -265,8 +266,36 @@ def test_a_pool_process_that_is_killed_alone_costs_nothing_but_its_unit(
             os.kill(pid, 0)
 
 
-def test_units_in_processes_stop_at_their_next_commit_point_when_told(real: Path) -> None:
-    exporter = Exporter(ledger=f"sqlite://{real}/ledger.db", executor="processes:2")
+@pytest.mark.parametrize("executor", ["inline", "threads:1", "threads:3"])
+def test_units_side_by_side_in_threads_export_the_same_and_work_for_the_same_job(
+    real: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    seen: set[tuple[str, object]] = set()
+    read = StoreSource.read
+
+    def reading(self: StoreSource, *arguments: object) -> object:
+        seen.add((threading.current_thread().name, context.current.get()))
+        return read(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(StoreSource, "read", reading)
+    with contextlib.closing(Exporter(ledger=f"sqlite://{real}/ledger.db", executor=executor)) as exporter:
+        settings = JobSettings(page_resources=50, max_file_size=5_000)
+        job = exporter.start(
+            ExportRequest(), source=f"sqlite://{real}/store.db", destination=f"file://{real}/out", settings=settings
+        )
+        record = exporter.worker().run_job(job.id)
+        assert (record.status, record.resources) == (JobStatus.COMPLETED, 1200)
+        monkeypatch.undo()
+        report = exporter.verify(f"file://{real}/out", against=f"sqlite://{real}/store.db")
+        assert report.outcome is Outcome.HOLDS
+    assert {ours for _, ours in seen} == {context.TaskContext(job.id)}  # S66, in whatever thread
+    assert (threading.current_thread().name in {name for name, _ in seen}) == (executor == "inline")
+    assert not [t for t in threading.enumerate() if t.name.startswith(("unit", "writer"))]
+
+
+@pytest.mark.parametrize("executor", ["processes:2", "threads:2"])
+def test_units_elsewhere_stop_at_their_next_commit_point_when_told(real: Path, executor: str) -> None:
+    exporter = Exporter(ledger=f"sqlite://{real}/ledger.db", executor=executor)
     settings = JobSettings(page_resources=10, limit_rate=20_000)  # about 5 s of work
     stop = threading.Event()
     with contextlib.closing(exporter):
