@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import lru_cache
+from typing import final
 
 import msgspec
 
@@ -20,7 +21,9 @@ from fhirferry.model.instant import Instant, format_instant, parse_instant
 DIGEST_SIZE = 16
 UTF8_PIECE = 1 << 20
 COMMA = ord(",")
+QUOTE = ord('"')
 OPENING, THEN_ID = b'{"resourceType":"', b'","id":"'
+_AFTER_OPENING, _TO_ID = len(OPENING), len(THEN_ID)
 
 _sha256 = hashlib.sha256
 _encode = msgspec.json.encode
@@ -34,6 +37,7 @@ class ResourceError(RequestError):
     """These bytes are no resource that can be stored. Says why and where, in numbers and names; quotes no content."""
 
 
+@final
 class Resource(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="kind", tag=1):
     """One resource, proven to be one JSON object in valid UTF-8 with a type and an id.
 
@@ -53,6 +57,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field
     digest: bytes
 
 
+@final
 class Deletion(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="kind", tag=2):
     """The wish that `type/id` be gone."""
 
@@ -121,12 +126,7 @@ def with_meta(resource: Resource, *, version_id: str | None, last_updated: Insta
     if not stamps:
         return body
     if resource.meta is None:
-        # Only the opening's marks are compared: no other spelling of type and id fits between them.
-        kind = len(OPENING) + len(resource.type)
-        cut = kind + len(THEN_ID) + len(resource.id) + 1
-        if not (body.startswith(OPENING) and body.startswith(THEN_ID, kind) and body.startswith(b'"', cut - 1)):
-            cut = len(body) - 1
-        return b"".join((body[:cut], b',"meta":{', stamps, b"}", body[cut:]))
+        return insert_meta(resource, new_meta(version_id, last_updated))
     start, end = resource.meta
     rest = body[start + 1 : end]
     replaces_version = version_id is not None and resource.version_id is not None
@@ -138,6 +138,22 @@ def with_meta(resource: Resource, *, version_id: str | None, last_updated: Insta
             members.pop("lastUpdated", None)
         rest = _encode(members)[1:]
     return b"".join((body[: start + 1], stamps, b"," if len(rest) > 1 else b"", rest, body[end:]))
+
+
+def new_meta(version_id: str | None, last_updated: Instant | None) -> bytes:
+    """A member `meta` for `insert_meta`."""
+    return b',"meta":{' + _stamps(version_id, last_updated) + b"}"
+
+
+def insert_meta(resource: Resource, meta: bytes) -> bytes:
+    """The body of a resource without `meta`, with this one in it, where `with_meta` says."""
+    body = resource.body
+    # Only the marks around them are compared: no other spelling of type and id fits in between.
+    kind = _AFTER_OPENING + len(resource.type)
+    cut = kind + _TO_ID + len(resource.id)
+    if body[:_AFTER_OPENING] != OPENING or body[kind : kind + _TO_ID] != THEN_ID or body[cut] != QUOTE:
+        cut = len(body) - 2
+    return b"".join((body[: cut + 1], meta, body[cut + 1 :]))
 
 
 @lru_cache(maxsize=64)  # the resources of a batch get one instant, and nearly all of them version 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, final
 
 import msgspec
 
@@ -23,6 +23,7 @@ BACKSLASH = ord("\\")
 Data = bytes | memoryview
 
 
+@final
 class Bad(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=3):
     """Something that was not taken: the line it stands in (1-based; 0 = the file as a whole), and why."""
 

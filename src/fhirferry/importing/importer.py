@@ -82,13 +82,22 @@ def import_paths(
     """
     totals = ImportTotals()
     flow = _flow(paths, strict, on_bad, totals)
+    committed: Callable[[], None] | None = None
     try:
         for batch in _batches(flow, clock):
-            _count(totals, batch, store.write(batch, force=force))
-            del batch  # the next one is already being collected
-            on_progress(totals)
+            if committed is not None:
+                committed()
+                on_progress(totals)
+            # The next batch is collected while this one is on its way to the disk.
+            outcomes, committed = store.write_behind(batch, force=force)
+            _count(totals, batch, outcomes)
+            del batch
     finally:
         flow.close()  # at once: a process may be reading for it
+        if committed is not None:
+            committed()
+    if committed is not None:
+        on_progress(totals)
     return totals
 
 
@@ -107,7 +116,7 @@ def _flow(
     with closing(read_files(taken(), strict, read_file)) as files:
         for source, items in files:
             for item in items:
-                if isinstance(item, Bad):
+                if type(item) is Bad:
                     totals.bad += 1
                     on_bad(source.path, item.line, item.reason)
                 else:
@@ -167,5 +176,6 @@ def _count(totals: ImportTotals, batch: list[Resource | Deletion], outcomes: Ite
     for (kind, outcome), count in Counter(zip((item.type for item in batch), outcomes, strict=True)).items():
         of_type = totals.types.setdefault(kind, TypeTotals())
         setattr(of_type, outcome, getattr(of_type, outcome) + count)
-    totals.resources += sum(isinstance(item, Resource) for item in batch)
-    totals.bytes += sum(len(item.body) for item in batch if isinstance(item, Resource))
+    sizes = [len(item.body) for item in batch if type(item) is Resource]
+    totals.resources += len(sizes)
+    totals.bytes += sum(sizes)

@@ -12,15 +12,20 @@ import threading
 from collections import deque
 from pathlib import Path
 from queue import SimpleQueue
+from time import monotonic
 
 from fhirferry.importing.frames import LENGTH, Chunk, Order, decode_order, encode_chunk, receive
-from fhirferry.importing.importer import read_file, weight
+from fhirferry.importing.importer import CLOCK_EVERY, read_file, weight
 from fhirferry.importing.inputs import Input
 
 FRAME = 500_000
 """Bytes of items, roughly, that make a frame."""
-HELD = 24_000_000
+PAUSE = 0.5
+"""Seconds after which a frame is sent that is not full: slow reading must not keep what it already gave."""
+HELD = 32_000_000
 """Bytes that wait for the parent: about what it writes at once."""
+SWITCH = 0.0001
+"""Seconds: how long the thread that sends waits for the one that reads. By default it is longer than sending takes."""
 PIPE = 1 << 20
 """Bytes that the pipe holds. Linux's limit for everybody."""
 
@@ -28,6 +33,7 @@ PIPE = 1 << 20
 def serve() -> None:
     """Answer orders until the input ends; then the process ends at once, whatever it is at."""
     _widen(sys.stdout.fileno())
+    sys.setswitchinterval(SWITCH)
     orders: SimpleQueue[Order] = SimpleQueue()
     outbox = _Outbox()
     threading.Thread(target=_take_orders, args=(orders,), daemon=True).start()
@@ -45,14 +51,14 @@ def _take_orders(orders: SimpleQueue[Order]) -> None:
 
 def _answer(source: Input, strict: bool, outbox: _Outbox) -> None:
     items = []
-    room = FRAME
+    room, due = FRAME, monotonic() + PAUSE
     for item in read_file(source, strict):
         items.append(item)
         room -= weight(item)
-        if room <= 0:
+        if room <= 0 or (len(items) % CLOCK_EVERY == 0 and monotonic() >= due):
             del item  # up to 25 MB, which the next one needs
             outbox.put(encode_chunk(Chunk(items, last=False)))
-            items, room = [], FRAME
+            items, room, due = [], FRAME, monotonic() + PAUSE
     outbox.put(encode_chunk(Chunk(items, last=True)))
 
 

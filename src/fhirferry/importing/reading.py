@@ -33,14 +33,18 @@ def read_items(source: Input, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]
                     yield Bad(line, f"longer than {line_limit // 1_000_000} MB")
                 elif data.isspace():
                     continue
-                elif source.role is not Role.OUTPUT and b'"Bundle"' in data:  # cheaper than to decode every line
-                    yield from _maybe_bundle(data, line, source.role)
                 elif source.role is Role.DELETED:
-                    yield Bad(line, NO_DELETION)
+                    yield from _deletions(data, line)
                 else:
                     item = _one(data, line)
+                    # A Bundle to unpack may be no resource to store: it needs no id.
+                    bundle = source.role is not Role.OUTPUT and (type(item) is Bad or item.type == "Bundle")
+                    items = unpack(data, line) if bundle and b'"Bundle"' in data else None
                     del data  # a generator keeps its variables: 25 MB, while the store writes the same 25 MB (L7)
-                    yield item
+                    if items is None:
+                        yield item
+                    else:
+                        yield from items
     except OSError as error:
         yield Bad(line + 1 if line else 0, error.strerror or str(error))
 
@@ -68,15 +72,9 @@ def _line(stream: Reader, limit: int) -> bytes | None:
     return None
 
 
-def _maybe_bundle(data: bytes, line: int, role: Role) -> Iterator[Item]:
-    items = unpack(data, line)
-    if role is Role.DELETED:
-        for item in items or (None,):
-            yield item if isinstance(item, Deletion | Bad) else Bad(line, NO_DELETION)
-    elif items is not None:
-        yield from items
-    else:
-        yield _one(data, line)
+def _deletions(data: bytes, line: int) -> Iterator[Item]:
+    for item in unpack(data, line) or (None,):
+        yield item if isinstance(item, Deletion | Bad) else Bad(line, NO_DELETION)
 
 
 def _document(document: Document, limit: int) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -61,14 +61,52 @@ class SqliteStore:
 
         force: take a resource although its given lastUpdated is before the current version's.
         """
+        outcomes, commit = self._apply(items, force)
+        commit()
+        return outcomes
+
+    def write_behind(
+        self, items: Sequence[Resource | Deletion], *, force: bool = False
+    ) -> tuple[list[Outcome], Callable[[], None]]:
+        """`write` that leaves the commit to a thread. The outcomes hold, durably, when the function that comes with
+        them returns: it waits, and raises what `write` would. Call it before anything else is asked of this store."""
+        from threading import Thread  # only importing has something to do meanwhile
+
+        outcomes, commit = self._apply(items, force)
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                commit()
+            except BaseException as error:
+                failed.append(error)
+
+        def wait() -> None:
+            thread.join()
+            if failed:
+                raise failed[0]
+
+        thread = Thread(target=run)
+        thread.start()
+        return outcomes, wait
+
+    def _apply(self, items: Sequence[Resource | Deletion], force: bool) -> tuple[list[Outcome], Callable[[], None]]:
+        """Outcomes, and what commits them."""
         if not self._writes:
             self._db.execute(f"pragma cache_size = -{WRITER_CACHE}")
             self._writes = True
-        with self.writing() as db:
+        with contextlib.ExitStack() as stack:
+            db = stack.enter_context(self.writing())
             outcomes = writing.write(db, items, self._clock(), force=force)
-        if any(isinstance(item, Resource) and len(item.body) > writing.LARGE for item in items):
-            self._db.execute("pragma shrink_memory")  # it pushed all else out of the cache, which now only costs memory
-        return outcomes
+            transaction = stack.pop_all()
+        large = any(type(item) is Resource and len(item.body) > writing.LARGE for item in items)
+
+        def commit() -> None:
+            transaction.close()
+            if large:  # it pushed all else out of the cache, which now only costs memory
+                db.execute("pragma shrink_memory")
+
+        return outcomes, commit
 
     def get(self, type: str, id: str) -> bytes | None:  # noqa: A002 - FHIR's words
         """The body of the current version; None when there is none, or it is deleted."""

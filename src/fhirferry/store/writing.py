@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fhirferry.fhir.resource import Deletion, Resource, with_meta
+from fhirferry.fhir.resource import Deletion, Resource, insert_meta, new_meta, with_meta
 from fhirferry.model.instant import FOREVER, Instant
 from fhirferry.store import axis, sql
 
@@ -80,9 +80,9 @@ class Tally(msgspec.Struct):
 def judge(item: Resource | Deletion, head: Head | None, *, force: bool) -> Outcome:
     """What `item` makes of the current version of its id. A pure rule, the same for every kind of store."""
     if head is None:
-        return _ABSENT if isinstance(item, Deletion) else _NEW
+        return _ABSENT if type(item) is Deletion else _NEW
     there = head.size > 0
-    if isinstance(item, Deletion):
+    if type(item) is Deletion:
         return _DELETED if there else _ABSENT
     if there and item.digest == head.digest:
         return _EQUAL
@@ -113,7 +113,9 @@ def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, 
         head = Head.of(known) if isinstance(known, list) else known
         outcome = judge(item, head, force=force)
         outcomes.append(outcome)
-        if outcome not in _WITHOUT_VERSION:
+        if head is None and type(item) is Resource:
+            of_type[item.id] = batch.add_first(item)
+        elif outcome not in _WITHOUT_VERSION:
             of_type[item.id] = batch.add(item, head)
     batch.finish()
     return outcomes
@@ -135,6 +137,17 @@ class _Batch:
         self._bodies: list[tuple[int, bytes]] = []
         self._room = AT_ONCE
         self._touched: dict[str, Tally] = {}
+        self._first_meta = new_meta("1", now)
+
+    def add_first(self, item: Resource) -> Row:
+        """The first version of an id. A large import is little else, so it has a way without detours."""
+        if item.meta is None:
+            changed = updated = self._now
+            body = insert_meta(item, self._first_meta)
+        else:
+            changed = axis.stamp(item.updated, self._now, self._last_t, 0)
+            body, updated = stamped(item, 1, changed, self._now)
+        return self._keep(item, self._touched.get(item.type) or self._tally(item.type), 1, changed, updated, body)
 
     def add(self, item: Resource | Deletion, head: Head | None) -> Row:
         """A new version of what `head` was the current one of."""
@@ -142,14 +155,30 @@ class _Batch:
         number, before = (1, 0) if head is None else (head.version + 1, head.changed)
         given = item.updated if type(item) is Resource else None
         changed = axis.stamp(given, self._now, self._last_t, before)
-        if changed > self._last_stamp:
-            self._last_stamp = changed
         if head is not None:
             self._end(head, changed, tally)
-        tally.last_key = key = tally.last_key + 1
-        tally.versions += 1
         if type(item) is Resource:
             body, updated = stamped(item, number, changed, self._now)
+            return self._keep(item, tally, number, changed, updated, body)
+        return self._keep(item, tally, number, changed, head.updated if head else changed, None)
+
+    def _keep(
+        self,
+        item: Resource | Deletion,
+        tally: Tally,
+        number: int,
+        changed: Instant,
+        updated: Instant,
+        body: bytes | None,
+    ) -> Row:
+        if changed > self._last_stamp:
+            self._last_stamp = changed
+        tally.last_key = key = tally.last_key + 1
+        tally.versions += 1
+        if body is None or type(item) is Deletion:
+            size, digest = 0, b""
+            tally.deletions += 1
+        else:
             size, digest = len(body) + 1, item.digest
             tally.resources += 1
             tally.bytes += size
@@ -157,9 +186,6 @@ class _Batch:
             self._room -= size
             if self._room < 0:
                 self._flush()
-        else:
-            updated, size, digest = head.updated if head else changed, 0, b""
-            tally.deletions += 1
         row: Row = [key, tally.code, changed, FOREVER, size, number, updated, digest, item.id]
         self._versions.append(row)
         return row

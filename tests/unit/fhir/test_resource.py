@@ -131,6 +131,21 @@ def test_a_resource_without_meta_gets_it_behind_its_id() -> None:
     assert with_meta(resource, version_id=None, last_updated=None) == resource.body
 
 
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b'"id":"a","resourceType":"Basic"',
+        b'"resourceType":"Basic","x":"","id":"a"',
+        b'"resourceType":"Bas\\u0069c","id":"a"',
+        b'"resourceType":"Basic","id":"\\u0061"',
+        b'"resourceType":"Basic","idem":"","id":"a"',
+    ],
+)
+def test_a_resource_that_opens_otherwise_gets_it_at_its_end(opening: bytes) -> None:
+    body = with_meta(read_resource(b"{%s}" % opening), version_id="1", last_updated=None)
+    assert body == b'{%s,"meta":{"versionId":"1"}}' % opening
+
+
 GOOD = b'{"resourceType":"Basic","id":"a"%s}'
 
 

@@ -21,10 +21,12 @@ class Remembered(msgspec.Struct):
     progress: list[int] = []
     totals: ImportTotals | None = None
 
-    def write(self, items: Sequence[Resource | Deletion], *, force: bool) -> list[str]:
+    def write_behind(
+        self, items: Sequence[Resource | Deletion], *, force: bool
+    ) -> tuple[list[str], Callable[[], None]]:
         assert items, "an empty batch costs a transaction"
         self.batches.append(list(items))
-        return ["new" if isinstance(item, Resource) else "absent" for item in items]
+        return ["new" if isinstance(item, Resource) else "absent" for item in items], lambda: None
 
     @property
     def items(self) -> list[Resource | Deletion]:

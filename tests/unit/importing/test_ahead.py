@@ -29,7 +29,7 @@ from fhirferry.importing import ahead
 from fhirferry.importing.importer import import_paths
 ahead.AHEAD_FROM = 0
 class Slow:
-    def write(self, items, force):
+    def write_behind(self, items, force):
         print(child.pid, flush=True)
         sys.stdin.read()
 start = ahead._Child.__init__

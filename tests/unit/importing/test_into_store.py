@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from fhirferry.importing.importer import ImportTotals, import_paths
+from fhirferry.model.errors import RequestError
 from fhirferry.store.sqlite import SqliteStore
 from tests.unit.importing.conftest import basic
 
@@ -82,3 +85,13 @@ def test_what_the_store_stamped_comes_back_equal_and_what_it_deleted_is_counted(
     assert (done.deleted, done.absent, done.changed, done.older) == (1, 1, 1, 1)
     assert load(store, tmp_path / "c.json", force=True).types["Basic"].changed == 1
     store.close()
+
+
+def test_what_was_written_is_durable_and_waited_for_when_reading_fails_later(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n) + b"\n" for n in range(20_100)))
+    empty = tmp_path / "b.ndjson"
+    empty.touch()
+    with SqliteStore(str(tmp_path / "store.db"), clock=lambda: 10**15, create=True) as store:
+        with pytest.raises(RequestError, match="no such file"):
+            load(store, tmp_path / "a.ndjson", *[empty] * 64, tmp_path / "none.ndjson")
+        assert store.info().types["Basic"].resources >= 20_000

@@ -154,3 +154,35 @@ def test_a_change_is_never_stamped_before_what_it_replaces(store: SqliteStore, c
     store.write([resource("Patient/a", "forced", updated=START - 20)], force=True)
     t = store.snapshot("job")
     assert export(store, t, since=START - 15).values == {"Patient/a": "forced"}
+
+
+def test_a_commit_that_is_left_to_a_thread_is_waited_for(store: SqliteStore, path: str, clock: Ticking) -> None:
+    outcomes, wait = store.write_behind([resource("Patient/a", 1)])
+    wait()
+    assert outcomes == [Outcome.NEW]
+    with SqliteStore(path, clock=clock) as reader:
+        assert reader.get("Patient", "a")
+
+
+def test_a_commit_that_fails_behind_is_told_and_takes_nothing(store: SqliteStore) -> None:
+    store._db.execute("pragma foreign_keys = on")
+    store._db.execute("create table child (parent references state (one) deferrable initially deferred)")
+    store._db.execute("create temp trigger orphan after insert on version begin insert into child values (7); end")
+    _, wait = store.write_behind([resource("Patient/a", 1)])
+    with pytest.raises(SourceConnectionError, match="FOREIGN KEY"):
+        wait()
+    store._db.execute("drop trigger orphan")
+    assert store.get("Patient", "a") is None
+    assert store.write([resource("Patient/a", 1)]) == [Outcome.NEW]
+
+
+def test_one_batch_holds_more_than_waits_at_once(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhirferry.store.writing.AT_ONCE", 5_000)
+    one, two = resource("Patient/a", 1, size=2_000), resource("Patient/a", 2)
+    others = [resource(f"Patient/b{number}", size=900) for number in range(20)]
+    outcomes = store.write([one, *others, two, GONE, *others])
+    assert outcomes == [
+        Outcome.NEW, *[Outcome.NEW] * 20, Outcome.CHANGED, Outcome.DELETED, *[Outcome.EQUAL] * 20
+    ]  # fmt: skip
+    shown = export(store, store.snapshot("job")).values
+    assert shown == {f"Patient/b{number}": 0 for number in range(20)}
