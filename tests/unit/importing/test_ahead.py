@@ -30,13 +30,12 @@ from fhirferry.importing.importer import import_paths
 ahead.AHEAD_FROM = 0
 class Slow:
     def write_behind(self, items, force):
-        print(child.pid, flush=True)
+        print("writing", flush=True)
         sys.stdin.read()
 start = ahead._Child.__init__
 def started(self):
-    global child
     start(self)
-    child = self._process
+    print(self._process.pid, flush=True)
 ahead._Child.__init__ = started
 import_paths(Slow(), [Path(sys.argv[1])], strict=False, force=False, on_bad=print, on_progress=print, clock=lambda: 0)
 """
@@ -146,12 +145,20 @@ def test_stopping_between_batches_ends_the_process(
     assert children[0].returncode is not None
 
 
-def test_it_does_not_outlive_its_parent(tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]) -> None:
-    # Far more than it may hold back: it waits for room when its parent dies.
+@pytest.mark.parametrize("idle", [True, False], ids=["waits for orders", "waits for room"])
+def test_it_does_not_outlive_its_parent(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]], idle: bool
+) -> None:
     (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n, LARGE) + b"\n" for n in range(4000)))
+    if idle:
+        (tmp_path / "a.ndjson").write_bytes(basic(1))
+        os.mkfifo(tmp_path / "b.ndjson")  # the parent waits for somebody who writes into it
     parent = start([sys.executable, "-c", PARENT, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
+    if not idle:
+        assert parent.stdout.readline() == b"writing\n"
+    time.sleep(0.3)  # for it to get where it waits
     assert Path(f"/proc/{child}").exists()
     parent.kill()
     parent.wait()

@@ -28,13 +28,15 @@ ENTRIES = [
     {"request": {"method": "DELETE", "url": "Patient/p9"}},
 ]
 PROGRAM = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from fhirferry.importing.inputs import Input, Role
 from fhirferry.importing.reading import read_items
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+start = peak()
 print(sum(1 for item in read_items(Input(Path(sys.argv[1]), Role.DETECT))))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
+print(peak() - start)
 """
 
 

@@ -11,6 +11,7 @@ from fhirferry.fhir.resource import Deletion, read_resource
 from fhirferry.model.errors import SourceConnectionError
 from fhirferry.model.instant import DAY, SECOND, format_instant, parse_instant
 from fhirferry.model.request import ExportRequest
+from fhirferry.store import writing
 from fhirferry.store.sqlite import Outcome, Pruned, SqliteStore, TypeInfo
 from fhirferry.testing.source_suite import START, Ticking, export, resource
 
@@ -177,12 +178,15 @@ def test_a_commit_that_fails_behind_is_told_and_takes_nothing(store: SqliteStore
 
 
 def test_one_batch_holds_more_than_waits_at_once(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhirferry.store.writing.AT_ONCE", 5_000)
+    monkeypatch.setattr(writing, "AT_ONCE", 5_000)
+    flush, flushed = writing._Batch._flush, []
+    monkeypatch.setattr(writing._Batch, "_flush", lambda self: flushed.append(len(self._bodies)) or flush(self))
     one, two = resource("Patient/a", 1, size=2_000), resource("Patient/a", 2)
     others = [resource(f"Patient/b{number}", size=900) for number in range(20)]
     outcomes = store.write([one, *others, two, GONE, *others])
     assert outcomes == [
         Outcome.NEW, *[Outcome.NEW] * 20, Outcome.CHANGED, Outcome.DELETED, *[Outcome.EQUAL] * 20
     ]  # fmt: skip
+    assert max(flushed) < 10
     shown = export(store, store.snapshot("job")).values
     assert shown == {f"Patient/b{number}": 0 for number in range(20)}
