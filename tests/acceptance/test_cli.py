@@ -340,3 +340,36 @@ def test_examples_of_help_work_as_they_stand(
         words += ["--until-idle"]  # the one example that would work for ever
     asks = "delete" in words and "jobs" in words and "--yes" not in words
     assert here(*words).exit_code == (2 if asks else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_results_that_stdout_cannot_take_fail_the_command_without_a_traceback(
+    tmp_path: Path, options: list[str]
+) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    (tmp_path / "a.ndjson").write_text('{"resourceType":"Patient","id":"a"}\n')
+    program = [sys.executable, "-m", "fhirferry.cli.main"]
+    subprocess.run([*program, *home, "import", str(tmp_path / "a.ndjson")], check=True, capture_output=True)
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [*program, *home, "export", "--to", str(tmp_path / "out"), *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ran.returncode == 1
+    assert "could not be written to stdout" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert (tmp_path / "out" / "manifest.json").exists()  # the work itself went on
+
+
+def test_a_closed_stderr_does_not_keep_the_work_from_being_done(tmp_path: Path) -> None:
+    home = f"--home {tmp_path}/home"
+    (tmp_path / "a.ndjson").write_text('{"resourceType":"Patient","id":"a"}\n')
+    program = f"{sys.executable} -m fhirferry.cli.main {home}"
+    shell = (
+        f"{program} import {tmp_path}/a.ndjson 2>&- >/dev/null && {program} export --to {tmp_path}/out 2>&- >/dev/null"
+    )
+    assert subprocess.run(["sh", "-c", shell]).returncode == 0
+    assert (tmp_path / "out" / "manifest.json").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:  # a run that fails early never needs it, and it is slow to import
@@ -16,19 +17,21 @@ class Console:
 
     json: results are JSON lines, and texts for people are not printed on stdout. quiet: nothing on stderr but errors.
     closed: the reader of stdout has gone (`| head`): results are dropped from then on, the work itself goes on.
+    lost: stdout could not take a result (a full disk).
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
         self.quiet = quiet
         self.closed = False
+        self.lost = False
         self._line = 0  # width of the progress line that stands on the terminal
         self._lock = threading.RLock()  # re-entrant: a signal handler may say something while we are writing
 
     @property
     def on_terminal(self) -> bool:
         """Progress can be rewritten in place."""
-        return sys.stderr.isatty()
+        return sys.stderr is not None and sys.stderr.isatty()
 
     def text(self, text: str) -> None:
         """A result for people."""
@@ -82,18 +85,31 @@ class Console:
         with self._lock:
             if text:
                 self.end_progress()
-            if not self.closed and not _write(sys.stdout, text + end):
+            if self.closed:
+                return
+            error = _write(sys.stdout, text + end)
+            if error is not None:
                 self.closed = True
+                if not isinstance(
+                    error, BrokenPipeError
+                ):  # `| head` has what it wanted; a full disk has lost something
+                    self.lost = True
+                    self.error(f"Error: the results could not be written to stdout: {error.strerror or error}")
 
 
-def _write(stream: IO[str], text: str) -> bool:
-    """False when the other end of the pipe is closed; the stream then swallows what comes, also at the interpreter's end."""
+def _write(stream: IO[str] | None, text: str) -> OSError | None:
+    """The error that ended the stream, which then swallows what comes, also at the interpreter's end. A stream that was
+    closed before we started (None) swallows everything: messages never fail the work."""
+    if stream is None:
+        return None
     try:
         stream.write(text)
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-        return False
-    return True
+        with suppress(OSError):  # what the stream still holds goes nowhere now
+            stream.flush()
+        return error
+    return None

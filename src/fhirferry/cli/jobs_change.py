@@ -40,8 +40,12 @@ def cancel(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
     with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
         job = exporter.job(pick(exporter, job_id).id)
         record = job.cancel()
-        exporter.worker().clean_up(job.id)
+        problems: list[str] = []
+        exporter.worker(log=problems.append).clean_up(job.id)
     invocation.console.line(JobLine.of(record))
+    if problems:
+        invocation.console.error(f"Job {record.id} is cancelled, but its files could not be removed. {problems[0]}")
+        return Exit.FAILED
     invocation.console.text(f"Job {record.id} is cancelled, its files are removed.")
     return Exit.COMPLETE
 

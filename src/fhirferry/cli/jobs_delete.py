@@ -37,7 +37,11 @@ def delete(invocation: Invocation, job_id: str, yes: bool, keep_files: bool, led
             console.say("Nothing was deleted.")
             return Exit.FAILED
         job.delete(keep_files=keep_files)
-        exporter.worker().clean_up(record.id)
+        problems: list[str] = []
+        exporter.worker(log=problems.append).clean_up(record.id)
+    if problems:
+        console.error(f"Job {record.id} is deleted, but its files could not be removed. {problems[0]}")
+        return Exit.FAILED
     console.line(DeletedJobLine(job=record.id, files=[file.name or file.part for file in files]))
     console.text(f"Job {record.id} is deleted" + (", its files stay." if keep_files else f", with {len(files)} files."))
     return Exit.COMPLETE

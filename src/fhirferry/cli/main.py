@@ -43,6 +43,8 @@ class Program(LazyGroup):
             code = self._failed(error, invocation)
         invocation.console.end_progress()
         invocation.console.flush()
+        if invocation.console.lost and not code:
+            code = Exit.FAILED
         sys.exit(int(code or 0))
 
     def _failed(self, error: Exception, invocation: Invocation) -> Exit:

@@ -30,13 +30,16 @@ def found(record: ExportJobRecord, now: Instant) -> str:
 
 def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, written: int, resumed: bool) -> str:
     """How a completed export is told. written: bytes committed by this run, in `seconds`."""
-    moment = format_instant(record.transaction_time or 0)
+    t = record.transaction_time or 0
+    # The bounds of time are exclusive, T is not: what was changed at `until` itself belongs to the next export.
+    until = record.request.until
+    onwards = t if until is None else min(t, until - 1)
     place = short_place(record.destination_uri)
     per_second = f", {format_size(written / seconds)}/s" if seconds and written else ""
     lines = [
         f"Exported {record.resources:,} resources ({format_size(record.bytes)}) to {place} "
         f"in {format_duration(seconds)}{per_second}{' (resumed)' if resumed else ''}.",
-        f"As of {moment}; what comes later: --since {moment}",
+        f"As of {format_instant(t)}; what comes later: --since {format_instant(onwards)}",
     ]
     names = {"output": "", "deleted": " (deleted)", "error": " (error)"}
     if sums:

@@ -74,7 +74,13 @@ def refuse_foreign(where: str, owner: str | None, job_id: str | None, names: Ite
         if owner == job_id:
             return
         whose = f"the export of job {owner}" if _is_segment(owner) else "an export that this version cannot name"
-        how = f", or remove that one with `fhirferry jobs delete {owner}`" if _is_segment(owner) else ""
+        how = (
+            (
+                f", or remove that one with `fhirferry jobs delete {owner}` (by hand, where the ledger does not know the job)"
+            )
+            if _is_segment(owner)
+            else ""
+        )
         raise FolderInUse(f"{where} holds {whose}; give another destination{how}")
     for name in names:
         if _belongs_to_an_export(name):

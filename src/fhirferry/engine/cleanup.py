@@ -6,7 +6,7 @@ a unit running somewhere, so it is swept at once and once more when every such u
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing
 
 from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.connections import Connections
@@ -14,7 +14,7 @@ from fhirferry.engine.context import working_for
 from fhirferry.engine.publishing import published_names
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
-from fhirferry.model.errors import FerryError, FolderInUse, PermanentError, RequestError
+from fhirferry.model.errors import FerryError, FolderInUse, TransientError
 from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
 
@@ -25,25 +25,38 @@ GRACE = 10.0
 """Seconds, beyond its heartbeat and commit cadence, after which a cut-off unit must have ended."""
 
 
-def clean(record: ExportJobRecord, jobs: JobStore, connections: Connections) -> None:
+def clean(record: ExportJobRecord, jobs: JobStore, connections: Connections) -> str | None:
     """One pass over a terminal job: sweep orphans, remove what is not to stay, release the snapshot.
 
-    A destination or source that is gone for good ends the clean-up; one that is away for the moment is tried again
-    after the lease.
+    None when the pass is done. Else what stands in the way, for the operator; then the pass is tried again after the
+    lease. Files that were to go are never given up on: they are health data, and somebody believes them gone. Orphans
+    of a destination that is gone for good are.
     """
     with working_for(record.id):
-        gone = suppress(PermanentError, RequestError)  # nothing is left there that we could reach
+        problem = None
         try:
-            with gone, closing(connections.open_destination(record.destination_uri)) as destination:
+            with closing(connections.open_destination(record.destination_uri)) as destination:
                 _sweep(record, jobs, destination)
-            reach("cleanup-swept")
-            if record.status is not JobStatus.FAILED or record.deleted:  # a failed job may be retried at the same T
-                with gone, closing(connections.open_source(record.source_uri, False)) as source:
+        except FerryError as error:
+            if _files_must_go(record) or isinstance(error, TransientError):
+                problem = error.message
+        reach("cleanup-swept")
+        if record.status is not JobStatus.FAILED or record.deleted:  # a failed job may be retried at the same T
+            try:
+                with closing(connections.open_source(record.source_uri, False)) as source:
                     source.release(record.id)
-            reach("cleanup-released")
-        except FerryError:
-            return
-        jobs.cleaned(record.id, again_at=_again_at(record, jobs.now()))
+            except TransientError as error:
+                problem = problem or error.message
+            except FerryError:
+                pass  # a store that is gone holds no pin
+        reach("cleanup-released")
+        if problem is None:
+            jobs.cleaned(record.id, again_at=_again_at(record, jobs.now()))
+        return problem
+
+
+def _files_must_go(record: ExportJobRecord) -> bool:
+    return not record.keep_files and (record.deleted or record.status is JobStatus.CANCELED)
 
 
 def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) -> None:
@@ -51,7 +64,7 @@ def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) ->
     if record.deleted and record.keep_files:
         destination.sweep(record.id, frozenset())
         destination.forget(record.id)
-    elif record.deleted or record.status is JobStatus.CANCELED:
+    elif _files_must_go(record):
         # Parts first: what a holder that has not noticed yet publishes meanwhile, is there for `delete` or never will be.
         destination.sweep(record.id, frozenset())
         if _ours(record, destination):

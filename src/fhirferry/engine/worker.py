@@ -98,7 +98,9 @@ class Worker:
             due = self._jobs.acquire_cleanup(1, lease=LEASE, job_id=job_id)
             if not due:
                 break
-            clean(due[0], self._jobs, self._connections)
+            problem = clean(due[0], self._jobs, self._connections)
+            if problem is not None:
+                self._log(f"{due[0].id}: clean-up is not done and will be tried again: {problem}")
             done += 1
         return done
 

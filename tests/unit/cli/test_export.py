@@ -188,3 +188,17 @@ def test_settings_reach_the_job(exporter: FakeExporter, run: Run) -> None:
 def test_the_request_reaches_the_job(exporter: FakeExporter, run: Run) -> None:
     run("export", "--to", "out", "--detach", "--type", "Patient", "--type", "Group, Location")
     assert exporter.jobs()[0].request == ExportRequest(types=("Group", "Location", "Patient"))
+
+
+def test_the_hint_for_the_next_export_leaves_no_gap_behind_until(exporter: FakeExporter, run: Run) -> None:
+    from fhirferry.cli.texts_export import result_page
+    from fhirferry.model.request import ExportRequest
+    from fhirferry.testing.job_store_bench import a_record
+
+    def hint(**bounds: int) -> str:
+        record = a_record("aa", transaction_time=5_000_000, request=ExportRequest(**bounds))
+        return result_page(record, [], 1.0, 0, False).splitlines()[1].partition("--since ")[2]
+
+    assert hint() == "1970-01-01T00:00:05.000Z"
+    assert hint(until=4_000_000) == "1970-01-01T00:00:03.999999Z"  # what changed at 4 s itself is still to come
+    assert hint(until=9_000_000) == "1970-01-01T00:00:05.000Z"

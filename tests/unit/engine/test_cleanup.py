@@ -219,10 +219,26 @@ def test_a_destination_that_is_away_is_tried_again_after_the_lease(house: House)
     assert house.names() == []
 
 
-def test_a_destination_that_is_gone_does_not_keep_the_snapshot_pinned(house: House) -> None:
+def test_files_that_could_not_be_removed_are_not_given_up_on_and_the_snapshot_is_free(house: House) -> None:
     half_done(house)
     house.jobs.cancel("job0")
-    house.place().fail_next("sweep", DestinationConnectionError("no such bucket"))
+    house.place().fail_next("sweep", DestinationConnectionError("not allowed"))
+    (due,) = house.jobs.acquire_cleanup(1, lease=LEASE)
+    assert clean(due, house.jobs, house.connections) == "not allowed"
+    assert house.jobs.get("job0").cleanups == 0
+    assert house.names() != []
+    assert house.source._pins == {}
+    house.clock.advance(LEASE)
     clean_up(house)
+    assert house.names() == []
+
+
+def test_orphans_at_a_destination_that_is_gone_for_good_are_given_up_on(house: House) -> None:
+    house.fill(3)
+    house.kick_off()
+    assert house.run().status is JobStatus.COMPLETED
+    house.place().fail_next("sweep", DestinationConnectionError("no such bucket"))
+    (due,) = house.jobs.acquire_cleanup(1, lease=LEASE)
+    assert clean(due, house.jobs, house.connections) is None
     assert house.jobs.get("job0").cleanups == 1
     assert house.source._pins == {}

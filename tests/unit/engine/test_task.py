@@ -407,7 +407,7 @@ def test_s16_a_destination_that_is_away_for_a_moment_costs_one_try_and_no_orphan
     assert house.names() == ["Patient-1.ndjson", "SHA256SUMS", "manifest.json"]
 
 
-@pytest.mark.parametrize("operation", ["prepare", "put", "sync"])
+@pytest.mark.parametrize("operation", ["prepare", "publish", "sync"])
 def test_l19_trouble_outside_the_units_is_an_outcome_too(house: House, operation: str) -> None:
     house.fill(2)
     house.kick_off()
