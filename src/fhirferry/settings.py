@@ -45,8 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         home = Path(self.home)
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with Path(home, ".gitignore").open("x", encoding="utf-8") as ignore:
-                ignore.write("*\n")
+            ignore = Path(home, ".gitignore")
+            ignore.touch(mode=0o600, exist_ok=False)
+            ignore.write_text("*\n", encoding="utf-8")
         except FileExistsError:
             if not home.is_dir():
                 raise RequestError(f"{home} is not a folder; name another one with FHIRFERRY_HOME") from None

@@ -32,6 +32,7 @@ def test_home_is_private_and_ignored_by_git(tmp_path: Path) -> None:
     settings.make_home()  # again: nothing changes
     assert stat.S_IMODE(Path(settings.home).stat().st_mode) == 0o700
     assert Path(settings.home, ".gitignore").read_text() == "*\n"
+    assert stat.S_IMODE(Path(settings.home, ".gitignore").stat().st_mode) == 0o600
 
 
 def test_home_that_is_a_file_is_the_users_mistake() -> None:
