@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from fhirferry.importing.inputs import Input
     from fhirferry.store.sqlite import SqliteStore
 
+FIRST_COUNT = 2_500
 BATCH_COUNT = 20_000
 BATCH_BYTES = 32_000_000
 BATCH_TIME = SECOND
 """Whichever comes first closes a batch. A batch is one transaction, so it is also as long as fixing a T may wait. Ids
-come in any order, so each transaction rewrites most of their index: few large ones cost half of many small ones."""
+come in any order, so each transaction rewrites most of their index: few large ones cost half of many small ones. The
+first batches are smaller (each twice its predecessor), so that writing begins while the reading process gets going."""
 CLOCK_EVERY = 64
 """Items between two looks at the clock."""
 
@@ -150,7 +152,7 @@ def _strict(source: Input) -> Iterator[Item]:
 def _batches(items: Iterable[Resource | Deletion], clock: Clock) -> Iterator[list[Resource | Deletion]]:
     """Never empty ones. Time counts from the first item: slow reading must not keep what it already gave."""
     batch: list[Resource | Deletion] = []
-    room, due = BATCH_BYTES, 0
+    room, due, full = BATCH_BYTES, 0, FIRST_COUNT
     for item in items:
         room -= (bytes_ := weight(item))
         if room < 0 and batch:
@@ -160,9 +162,9 @@ def _batches(items: Iterable[Resource | Deletion], clock: Clock) -> Iterator[lis
             due = clock() + BATCH_TIME
         batch.append(item)
         count = len(batch)
-        if room <= 0 or count == BATCH_COUNT or (count % CLOCK_EVERY == 0 and clock() >= due):
+        if room <= 0 or count == full or (count % CLOCK_EVERY == 0 and clock() >= due):
             yield batch
-            batch, room = [], BATCH_BYTES
+            batch, room, full = [], BATCH_BYTES, min(2 * full, BATCH_COUNT)
     if batch:
         yield batch
 

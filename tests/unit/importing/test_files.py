@@ -148,8 +148,8 @@ def test_files_without_content(tmp_path: Path, run: Run, size: int) -> None:
 def test_batches_end_by_count_bytes_and_time(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n) + b"\n" for n in range(41_000)))
     done = run(tmp_path)
-    assert [len(batch) for batch in done.batches] == [20_000, 20_000, 1000]
-    assert done.progress == [20_000, 40_000, 41_000]
+    assert [len(batch) for batch in done.batches] == [2500, 5000, 10_000, 20_000, 3500]
+    assert done.progress == [2500, 7500, 17_500, 37_500, 41_000]
     (tmp_path / "a.ndjson").write_bytes(b"".join(basic(n) + b"\n" for n in range(1000)))
 
     ticks = iter(range(0, 10**9, 600_000))  # 0.6 s between two looks at the clock
