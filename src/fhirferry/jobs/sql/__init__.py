@@ -1,18 +1,10 @@
-"""The ledger's SQL: named, commented, one file per database. A query starts at a line `-- name: …`."""
+"""The ledger's SQL, one file per database. See `sqltext`."""
 
 from __future__ import annotations
 
-import os
+from functools import partial
 
+from fhirferry import sqltext
 
-def script(name: str) -> str:
-    """The text of `name`.sql."""
-    # Not importlib.resources: it would cost more time than opening the whole ledger.
-    with open(os.path.join(os.path.dirname(__file__), f"{name}.sql"), encoding="utf-8") as file:  # noqa: PTH118, PTH120, PTH123
-        return file.read()
-
-
-def queries(name: str) -> dict[str, str]:
-    """The queries of `name`.sql by their names."""
-    parts = (part.partition("\n") for part in script(name).split("-- name: ")[1:])
-    return {title.strip(): text for title, _, text in parts}
+script = partial(sqltext.script, __path__[0])
+queries = partial(sqltext.queries, __path__[0])
