@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 
 
 def script(folder: str, name: str) -> str:
@@ -16,3 +17,14 @@ def queries(folder: str, name: str) -> dict[str, str]:
     """The queries of `name`.sql in `folder` by their names."""
     parts = (part.partition("\n") for part in script(folder, name).split("-- name: ")[1:])
     return {title.strip(): text for title, _, text in parts}
+
+
+def statements(text: str, complete: Callable[[str], bool]) -> Iterator[str]:
+    """The statements of a script, in order: who runs them one by one stays in the transaction (`executescript` would
+    commit it first). complete: the driver's knowledge of where a statement ends, `sqlite3.complete_statement`."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if complete(statement):
+            yield statement
+            statement = ""

@@ -24,6 +24,7 @@ from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Partition
+from fhirferry.sqltext import statements
 
 APPLICATION_ID = 0x46464C31
 """`FFL1` in the file's header: a fhirferry ledger."""
@@ -217,7 +218,8 @@ def _open(path: str, timeout: float) -> sqlite3.Connection:
             _set_wal(db, timeout)
             with _transaction(db):
                 for number in _missing_schemas(db, path):  # again, now nobody else can
-                    _apply(db, sql.script(SCHEMAS[number]))
+                    for statement in statements(sql.script(SCHEMAS[number]), sqlite3.complete_statement):
+                        db.execute(statement)
                     db.execute(f"pragma user_version = {number + 1}")
                 db.execute(f"pragma application_id = {APPLICATION_ID}")
     except BaseException:
@@ -254,16 +256,6 @@ def _set_wal(db: sqlite3.Connection, timeout: float) -> None:
                 raise
             time.sleep(0.02)
             timeout -= 0.02
-
-
-def _apply(db: sqlite3.Connection, script: str) -> None:
-    """Statement by statement: `executescript` would commit the transaction first."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            db.execute(statement)
-            statement = ""
 
 
 @contextmanager

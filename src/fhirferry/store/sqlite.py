@@ -22,6 +22,7 @@ from fhirferry.model.errors import SourceConnectionError, StoreBusy, StoreDamage
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
+from fhirferry.sqltext import statements
 from fhirferry.store import info, paging, pins, pruning, sql, walks, writing
 from fhirferry.store.info import StoreInfo, TypeInfo
 from fhirferry.store.pruning import Pruned
@@ -272,7 +273,8 @@ def _open(path: str, *, create: bool, timeout: float) -> Connection:
             _set_wal(db, timeout)
             with _Transaction(db, path, timeout):
                 for number in _missing_schemas(db, path, create=create):  # again, now nobody else can
-                    _apply(db, sql.script(SCHEMAS[number]))
+                    for statement in statements(sql.script(SCHEMAS[number]), sqlite3.complete_statement):
+                        db.execute(statement)
                     db.execute(f"pragma user_version = {number + 1}")
                 db.execute(f"pragma application_id = {APPLICATION_ID}")
     except BaseException as error:
@@ -325,16 +327,6 @@ def _set_wal(db: Connection, timeout: float) -> None:
                 raise
             time.sleep(pause)
     raise StoreBusy("another process kept the new store locked")
-
-
-def _apply(db: Connection, script: str) -> None:
-    """Statement by statement: `executescript` would commit the transaction first."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            db.execute(statement)
-            statement = ""
 
 
 def _as_ours(path: str, error: sqlite3.Error) -> BaseException:
