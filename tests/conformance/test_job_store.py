@@ -126,6 +126,10 @@ class SameAnswers(RuleBasedStateMachine):
     def create(self, job_id: str, age: int) -> None:
         self.remember(self.both(lambda jobs: jobs.create(a_record(job_id, self.now + age))))
 
+    @rule(job_id=IDS, age=st.integers(-3, 3))
+    def find_or_create(self, job_id: str, age: int) -> None:
+        self.remember(self.both(lambda jobs: jobs.find_or_create(a_record(job_id, self.now + age))))
+
     @rule(holder=HOLDERS, limit=st.integers(0, 3), job_id=st.none() | IDS, by_operator=st.booleans())
     def acquire(self, holder: str, limit: int, job_id: str | None, by_operator: bool) -> None:
         self.remember(self.both(lambda jobs: jobs.acquire(holder, limit, job_id=job_id, by_operator=by_operator)))

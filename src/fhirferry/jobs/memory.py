@@ -54,10 +54,13 @@ class MemoryJobStore:
     def create(self, record: ExportJobRecord) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
         with self._lock:
-            if record.id in self._jobs:
-                raise JobConflict(f"job {record.id} is in the ledger already")
-            self._jobs[record.id] = _Job(document=document)
-            return self._jobs[record.id].read()
+            return self._insert(record.id, document)
+
+    def find_or_create(self, record: ExportJobRecord) -> ExportJobRecord:
+        document = documents.write_record(rules.queued(record))
+        with self._lock:
+            there = rules.standing((each for each in self._by_age() if not each.deleted), record)
+            return there or self._insert(record.id, document)
 
     def get(self, job_id: str) -> ExportJobRecord:
         with self._lock:
@@ -174,6 +177,12 @@ class MemoryJobStore:
 
     def close(self) -> None:
         """Nothing to give back; what it holds stays readable."""
+
+    def _insert(self, job_id: str, document: str) -> ExportJobRecord:
+        if job_id in self._jobs:
+            raise JobConflict(f"job {job_id} is in the ledger already")
+        self._jobs[job_id] = _Job(document=document)
+        return self._jobs[job_id].read()
 
     def _find(self, job_id: str) -> ExportJobRecord | None:
         row = self._jobs.get(job_id)

@@ -35,6 +35,12 @@ class JobStore(Protocol):
         """Add a QUEUED record; returns it with its first version tag. JobConflict when the id exists."""
         ...
 
+    def find_or_create(self, record: ExportJobRecord) -> ExportJobRecord:
+        """The newest job that `rules.standing` says is this one already, as it stands; else `record` is created. The id
+        tells which. In one transaction, so that of equal commands at the same instant one creates and the others
+        find."""
+        ...
+
     def get(self, job_id: str) -> ExportJobRecord:
         """The record as it stands, heartbeat included. JobNotFound."""
         ...

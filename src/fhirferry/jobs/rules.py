@@ -21,6 +21,17 @@ def queued(record: ExportJobRecord) -> ExportJobRecord:
     return record
 
 
+def standing(records: Iterable[ExportJobRecord], asked: ExportJobRecord) -> ExportJobRecord | None:
+    """Of `records`, by age and without tombstones: the newest unfinished job of the same hash, source and destination as
+    `asked`. Without one, the newest that ended since `asked` was queued: whoever asked meanwhile gets its outcome, for
+    an equal job could only fail at its files."""
+    way = (asked.hash, asked.source_uri, asked.destination_uri)
+    same = [record for record in records if (record.hash, record.source_uri, record.destination_uri) == way]
+    going_on = [record for record in same if not record.finished]
+    ended = [record for record in same if (record.end_time or 0) >= asked.queued_time]
+    return next(reversed(going_on or ended), None)
+
+
 def tagged(record: ExportJobRecord, version: int, partitions: Iterable[Partition]) -> tuple[Partition, ...]:
     """The partitions of a commit. RequestError: record or version tag are missing (S40), or one is another job's."""
     if not version or not record:

@@ -63,10 +63,14 @@ class SqliteJobStore:
     def create(self, record: ExportJobRecord) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
         with self._writing() as db:
-            if self._find(db, record.id) is not None:
-                raise JobConflict(f"job {record.id} is in the ledger already")
-            db.execute(self._sql["insert"], {"id": record.id, "record": document})
-        return msgspec.structs.replace(record, version=1, heartbeat=None)
+            return self._insert(db, record, document)
+
+    def find_or_create(self, record: ExportJobRecord) -> ExportJobRecord:
+        document = documents.write_record(rules.queued(record))
+        with self._writing() as db:
+            rows = db.execute(self._sql["list-by-hash"], {"hash": record.hash})
+            there = rules.standing((documents.read_record(*row) for row in rows), record)
+            return there or self._insert(db, record, document)
 
     def get(self, job_id: str) -> ExportJobRecord:
         with self._reading() as db:
@@ -181,6 +185,12 @@ class SqliteJobStore:
     def _change(self, job_id: str, step: Callable[[ExportJobRecord], ExportJobRecord]) -> ExportJobRecord:
         with self._writing() as db:
             return self._save(db, step(rules.visible(self._find(db, job_id), job_id)))
+
+    def _insert(self, db: sqlite3.Connection, record: ExportJobRecord, document: str) -> ExportJobRecord:
+        if self._find(db, record.id) is not None:
+            raise JobConflict(f"job {record.id} is in the ledger already")
+        db.execute(self._sql["insert"], {"id": record.id, "record": document})
+        return msgspec.structs.replace(record, version=1, heartbeat=None)
 
     def _find(self, db: sqlite3.Connection, job_id: str) -> ExportJobRecord | None:
         row = db.execute(self._sql["get"], {"id": job_id}).fetchone()

@@ -82,6 +82,20 @@ sys.stdin.read()
         assert sorted(mine + theirs) == ids
         assert (mine, theirs) == (sorted(mine), sorted(theirs)), "each saw the oldest first"
 
+    def test_equal_commands_at_the_same_instant_make_one_job(
+        self, jobs: JobStore, child: Callable[[str], Child]
+    ) -> None:
+        source = """
+from fhirferry.testing.job_store_bench import a_record
+for round in range(20):
+    destination = f"file:{round}"
+    print(jobs.find_or_create(a_record(f"{round}-{os.getpid()}", jobs.now(), destination_uri=destination)).id)
+"""
+        mine, theirs, others = together([child(source) for _ in range(3)])
+        assert mine == theirs == others
+        assert sorted(mine) == sorted(record.id for record in jobs.list())
+        assert len(set(mine)) == 20
+
     def test_s82_of_simultaneous_commits_exactly_one_wins(self, jobs: JobStore, child: Callable[[str], Child]) -> None:
         jobs.create(a_record("a"))
         source = """

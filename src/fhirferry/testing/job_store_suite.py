@@ -51,6 +51,37 @@ class JobStoreSuite(LedgerFixtures):
         assert bench.jobs.list(request_hash="nobody's") == ()
         assert bench.jobs.get("b").status is JobStatus.QUEUED
 
+    def test_find_or_create_gives_the_newest_unfinished_job_of_the_same_request_and_way(self, bench: Bench) -> None:
+        assert bench.jobs.find_or_create(a_record("a")) == bench.jobs.get("a")
+        bench.queue("b", "other")
+        bench.jobs.create(a_record("elsewhere", bench.now, destination_uri="file:elsewhere"))
+        bench.jobs.create(a_record("of-another", bench.now, source_uri="sqlite:another.db"))
+        bench.jobs.create(a_record("asked-otherwise", bench.now, hash="another"))
+        bench.jobs.delete("other")
+        assert bench.jobs.find_or_create(a_record("c", bench.now)) == bench.jobs.get("b")
+        assert [r.id for r in bench.jobs.acquire("one", 9, job_id="b")] == ["b"]
+        assert bench.jobs.find_or_create(a_record("c", bench.now)) == bench.jobs.get("b")
+        assert "c" not in [r.id for r in bench.jobs.list()]
+
+    def test_find_or_create_finds_a_job_that_ended_after_it_was_asked_and_none_that_ended_before(
+        self, bench: Bench
+    ) -> None:
+        asked = a_record("b", bench.now)
+        bench.jobs.cancel(bench.jobs.create(a_record("a")).id)
+        assert bench.jobs.find_or_create(asked) == bench.jobs.get("a")
+        bench.wait(1)
+        assert bench.jobs.find_or_create(a_record("c", bench.now)).id == "c"
+        bench.jobs.create(a_record("d", bench.now))
+        bench.jobs.cancel("d")
+        assert bench.jobs.find_or_create(asked).id == "c", "one that still goes on is nearer than one that ended"
+
+    def test_find_or_create_refuses_what_create_refuses(self, bench: Bench) -> None:
+        bench.queue("a", hash="another")
+        with pytest.raises(JobConflict):
+            bench.jobs.find_or_create(a_record("a"))
+        with pytest.raises(IllegalStep):
+            bench.jobs.find_or_create(a_record("b", status=JobStatus.RUNNING))
+
     def test_list_is_oldest_first_and_ties_are_in_order_of_arrival(self, bench: Bench) -> None:
         for job_id, queued in (("c", 5), ("z", 3), ("b", 5), ("a", 7)):
             bench.jobs.create(a_record(job_id, queued))
