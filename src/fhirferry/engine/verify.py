@@ -9,7 +9,10 @@ It trusts nothing that it can see for itself, and writes nothing at the destinat
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from fhirferry.bulkdata.manifest import MANIFEST, SUMS, Manifest, ManifestItem, read_manifest
 from fhirferry.destinations.names import HIDDEN
@@ -17,16 +20,13 @@ from fhirferry.destinations.protocol import Destination, StoredFile
 from fhirferry.engine.spill import Spill
 from fhirferry.engine.verify_compare import compare
 from fhirferry.engine.verify_file import FileCheck
-from fhirferry.engine.verify_findings import Finding, FindingKind, Findings, VerifyReport
+from fhirferry.engine.verify_findings import Finding, FindingKind, Findings, Progress, Step, VerifyReport
 from fhirferry.engine.verify_source import read_source
 from fhirferry.model.errors import RequestError
 from fhirferry.model.partition import Kind
 from fhirferry.sources.protocol import Source
 
 _DATA = (".ndjson", ".ndjson.gz", ".ndjson.zst")
-
-Progress = Callable[[str, int, int], None]
-"""Told (pass, done, total): "files" in stored bytes, "source" in resources."""
 
 
 def verify(
@@ -59,7 +59,6 @@ class _Verification:
         self._report = report
         self._progress = progress
         self._checks: list[FileCheck] = []
-        self._done = 0
 
     def run(self, manifest_name: str, against: Source | None) -> VerifyReport:
         folder = manifest_name[: manifest_name.rfind("/") + 1]
@@ -78,7 +77,14 @@ class _Verification:
         compared = None
         if against is not None:
             compared = read_source(against, manifest, self._spill.add, self._report, self._progress)
-        compare(self._spill.buckets(), self._checks, self._report, with_source=compared is not None)
+        keys = sum(check.keys for check in self._checks) + (compared or 0)
+        compare(
+            self._spill.buckets(),
+            self._checks,
+            self._report,
+            with_source=compared is not None,
+            progress=lambda done: self._progress(Step(stage="keys", done=done, total=keys)),
+        )
         return self._result(manifest, compared)
 
     def _result(self, manifest: Manifest | None, compared: int | None) -> VerifyReport:
@@ -131,7 +137,13 @@ class _Verification:
             stored = self._stat(name)
             if stored is not None:
                 found[name] = (item, stored)
-        total = sum(stored.bytes for _, stored in found.values())
+        steps: dict[tuple[Kind, str], Step] = {}
+        for item, stored in found.values():
+            before = steps.get((item.kind, item.type))
+            total = stored.bytes + (before.total if before else 0)
+            steps[item.kind, item.type] = Step(stage="files", kind=item.kind, type=item.type, total=total)
+        for step in steps.values():
+            self._progress(step)
         for name, (item, _) in found.items():
             check = FileCheck(
                 name=name,
@@ -144,7 +156,7 @@ class _Verification:
                 report=self._report,
             )
             self._checks.append(check)
-            check.run(self._destination.read(name), lambda size: self._advance(size, total))
+            check.run(self._destination.read(name), partial(self._advance, steps, check, steps[item.kind, item.type]))
             self._facts(check, item, sums)
         return listed
 
@@ -158,9 +170,12 @@ class _Verification:
             self._report(FindingKind.MISSING_FILE, "the manifest lists the file, it is not there", file=name)
         return stored
 
-    def _advance(self, size: int, total: int) -> None:
-        self._done += size
-        self._progress("files", self._done, total)
+    def _advance(self, steps: dict[tuple[Kind, str], Step], check: FileCheck, before: Step) -> None:
+        step = msgspec.structs.replace(
+            before, done=before.done + check.stored_bytes, resources=before.resources + check.keys
+        )
+        steps[step.kind, step.type] = step
+        self._progress(step)
 
     def _facts(self, check: FileCheck, item: ManifestItem, sums: dict[str, str]) -> None:
         for kind, what, said, seen in (

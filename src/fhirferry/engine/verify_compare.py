@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_file import DELETED, OUTPUT, SOURCE_DELETED, SOURCE_OUTPUT, FileCheck
@@ -13,12 +13,19 @@ _Seen = dict[str, Entry]
 
 
 def compare(
-    buckets: Iterable[Iterable[Entry]], files: Sequence[FileCheck], report: Findings, *, with_source: bool
+    buckets: Iterable[Iterable[Entry]],
+    files: Sequence[FileCheck],
+    report: Findings,
+    *,
+    with_source: bool,
+    progress: Callable[[int], None],
 ) -> None:
-    """Report what is wrong with the keys. Entries of a key are in one bucket; `files` by the numbers in the entries."""
+    """Report what is wrong with the keys. Entries of a key are in one bucket; `files` by the numbers in the entries.
+    progress: told how many keys were compared, after every bucket."""
     comparison = _Comparison(files, report)
     for bucket in buckets:
         comparison.take(bucket, with_source=with_source)
+        progress(comparison.seen)
     told = sum(file.lines for file in files if file.kind is Kind.ERROR)
     if with_source and comparison.unread > told:
         report(
@@ -30,6 +37,7 @@ def compare(
 class _Comparison:
     def __init__(self, files: Sequence[FileCheck], report: Findings) -> None:
         self.unread = 0
+        self.seen = 0
         self._files = files
         self._report = report
 
@@ -40,6 +48,7 @@ class _Comparison:
             first = firsts[entry.side](entry.key, entry)
             if first is not entry:
                 self._doubled(first, entry)
+        self.seen += sum(map(len, sides))
         output, deleted, source, source_deleted, unreadable = sides
         for key in sorted(output.keys() & deleted.keys()):
             self._at(FindingKind.DELETED_AND_PRESENT, output[key], f"also deleted in {self._place(deleted[key])}")

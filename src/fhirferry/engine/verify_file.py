@@ -135,8 +135,8 @@ class FileCheck:
         """Hex, of the stored bytes read so far."""
         return self._sum.hexdigest()
 
-    def run(self, chunks: Iterator[bytes], progress: Callable[[int], None]) -> None:
-        """Read it all; `progress` is given the number of stored bytes as they come."""
+    def run(self, chunks: Iterator[bytes], progress: Callable[[], None]) -> None:
+        """Read it all; `progress` is called as stored bytes come, and at the end."""
         stored = self._count(chunks, progress)
         check = {Kind.OUTPUT: self._resources, Kind.DELETED: self._deletions, Kind.ERROR: self._outcomes}[self.kind]
         try:
@@ -146,12 +146,13 @@ class FileCheck:
             self._say(FindingKind.COMPRESSION, str(error), self.lines + 1)
             for _ in stored:  # the checksum is of the whole file
                 pass
+        progress()
 
-    def _count(self, chunks: Iterator[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
+    def _count(self, chunks: Iterator[bytes], progress: Callable[[], None]) -> Iterator[bytes]:
         for chunk in chunks:
             self._sum.update(chunk)
             self.stored_bytes += len(chunk)
-            progress(len(chunk))
+            progress()
             yield chunk
 
     def _spans(self, chunks: Iterable[bytes]) -> Iterator[_Span]:

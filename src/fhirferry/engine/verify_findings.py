@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from fhirferry.model.instant import Instant
+from fhirferry.model.partition import Kind
 
 
 class FindingKind(StrEnum):
@@ -43,6 +44,24 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
     key: str = ""
     message: str
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """How far verifying has come with one resource type (or with all, in the last pass).
+
+    stage: "files" (done and total in stored bytes), "source" (in resources) or "keys" (in keys; kind and type say
+    nothing). Each step of a pass is told with done = 0 before the first moves. resources: seen so far.
+    """
+
+    stage: str
+    kind: Kind = Kind.OUTPUT
+    type: str = ""
+    done: int = 0
+    total: int
+    resources: int = 0
+
+
+Progress = Callable[[Step], None]
 
 
 class Outcome(StrEnum):

@@ -21,7 +21,7 @@ from fhirferry.engine.verify_file import (
     digest_of,
     key_of,
 )
-from fhirferry.engine.verify_findings import FindingKind, Findings
+from fhirferry.engine.verify_findings import FindingKind, Findings, Progress, Step
 from fhirferry.model.errors import RequestError, SnapshotGone
 from fhirferry.model.partition import Kind, Page, PartitionPlan
 from fhirferry.sources.protocol import Source
@@ -36,7 +36,7 @@ def read_source(
     manifest: Manifest,
     add: Callable[[Sequence[Entry]], None],
     report: Findings,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> int | None:
     """Give `add` an entry per resource and deletion. How many those were; None when the source cannot show T any more
     or the request is not one that can be repeated here (both reported as unchecked). T is pinned meanwhile, and the
@@ -50,12 +50,20 @@ def read_source(
     pin = "verify-" + os.urandom(8).hex()
     try:
         source.renew(pin, until)
-        total = sum(count.resources for count in source.totals(request, until).values())
+        totals = source.totals(request, until)
+        steps = {name: Step(stage="source", type=name, total=total.resources) for name, total in totals.items()}
+        for step in steps.values():
+            progress(step)
         read = 0
         for plan in source.partitions(request, until, _PARTITION_BYTES):
             for page in _pages(source, plan):
-                read += _take(plan, page, add, report)
-                progress("source", read, total)
+                taken = _take(plan, page, add, report)
+                read += taken
+                before = steps.get(plan.resource_type)
+                if before is not None and plan.kind is Kind.OUTPUT:
+                    count = before.done + taken
+                    steps[before.type] = step = msgspec.structs.replace(before, done=count, resources=count)
+                    progress(step)
     except SnapshotGone as error:
         report(FindingKind.UNCHECKED, f"the source cannot show the transaction time any more: {error.message}")
         return None

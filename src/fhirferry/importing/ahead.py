@@ -10,7 +10,6 @@ broke off. It ends when its input does, which is when its parent closes it or is
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -19,7 +18,8 @@ from itertools import islice
 
 from fhirferry.importing.bundle import Item
 from fhirferry.importing.frames import Order, decode_chunk, encode_order, receive, send
-from fhirferry.importing.inputs import COMPRESSED, Input
+from fhirferry.importing.inputs import COMPRESSED, Input, size_of
+from fhirferry.importing.opening import OnRead
 
 AHEAD_FROM = 16_000_000
 """Bytes to read that are worth starting a process."""
@@ -28,14 +28,14 @@ UNPACKED_AS = 8
 FILES_AHEAD = 64
 PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from fhirferry.importing.reader import serve; serve()"
 
-Read = Callable[[Input, bool], Iterator[Item]]
+Read = Callable[[Input, bool, OnRead], Iterator[Item]]
 
 
 def read_files(
-    sources: Iterable[Input], strict: bool, read: Read
+    sources: Iterable[Input], strict: bool, read: Read, on_read: OnRead
 ) -> Generator[tuple[Input, Iterator[Item]], None, None]:
     """Every file, with its items as `read` gives them, which a process may do ahead. Exhaust (or drop) the items of a
-    file before asking for the next; close the generator to end the process."""
+    file before asking for the next; close the generator to end the process. on_read: told of what their items took."""
     coming = iter(sources)
     window: deque[tuple[Input, bool]] = deque()
     child: _Child | None = None
@@ -52,7 +52,7 @@ def read_files(
             if not window:
                 return
             source, asked = window.popleft()
-            yield source, child.items(source, strict, read) if child and asked else read(source, strict)
+            yield source, _given(child if asked else None, source, strict, read, on_read)
     finally:
         if child is not None:
             child.close()
@@ -60,13 +60,14 @@ def read_files(
 
 def _size(source: Input) -> int | None:
     """About how many bytes there are to read; None when only this process can read them, or nobody."""
-    try:
-        status = source.path.stat()
-    except OSError:
+    size = size_of(source)
+    if size is None:
         return None
-    if not stat.S_ISREG(status.st_mode) or str(source.path.absolute()).startswith(("/dev/", "/proc/")):
-        return None  # /dev/stdin is another file in a child
-    return status.st_size * (UNPACKED_AS if source.path.suffix.lower() in COMPRESSED else 1)
+    return size * (UNPACKED_AS if source.path.suffix.lower() in COMPRESSED else 1)
+
+
+def _given(child: _Child | None, source: Input, strict: bool, read: Read, on_read: OnRead) -> Iterator[Item]:
+    return child.items(source, strict, read, on_read) if child else read(source, strict, on_read)
 
 
 class _Child:
@@ -98,7 +99,7 @@ class _Child:
                 self.close()
         return False
 
-    def items(self, source: Input, strict: bool, read: Read) -> Iterator[Item]:
+    def items(self, source: Input, strict: bool, read: Read, on_read: OnRead) -> Iterator[Item]:
         """The items of the first file that was asked for and not given yet."""
         taken = 0
         while self._process is not None and self._process.stdout is not None:
@@ -110,11 +111,12 @@ class _Child:
             del frame  # up to 25 MB, while the store writes the same 25 MB (L7)
             items, last = iter(chunk.items), chunk.last
             taken += len(chunk.items)
+            on_read(chunk.read)
             del chunk
             yield from items
             if last:
                 return
-        yield from islice(read(source, strict), taken, None)
+        yield from islice(read(source, strict, on_read), taken, None)
 
     def close(self) -> None:
         """End the process and collect it. Idempotent."""

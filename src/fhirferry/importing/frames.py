@@ -25,10 +25,11 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
-    """Some items of a file, in order. last: the file has no more."""
+    """Some items of a file, in order. last: the file has no more. read: bytes of the file that went by for them."""
 
     items: list[Resource | Deletion | Bad]
     last: bool
+    read: int
 
 
 encode_order = msgspec.msgpack.Encoder().encode

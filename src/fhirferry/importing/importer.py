@@ -13,13 +13,14 @@ import msgspec
 from fhirferry.fhir.resource import Deletion, Resource
 from fhirferry.importing.ahead import read_files
 from fhirferry.importing.bundle import Bad
-from fhirferry.importing.inputs import Role, find_inputs
+from fhirferry.importing.inputs import Role, find_inputs, size_of
 from fhirferry.importing.reading import read_items
 from fhirferry.model.instant import SECOND, Clock
 
 if TYPE_CHECKING:
     from fhirferry.importing.bundle import Item
     from fhirferry.importing.inputs import Input
+    from fhirferry.importing.opening import OnRead
     from fhirferry.store.sqlite import SqliteStore
 
 FIRST_COUNT = 2_500
@@ -52,7 +53,8 @@ class ImportTotals(msgspec.Struct):
 
     types: by resource type. bad: lines, entries and files that were not taken; each was reported. files: read to
     their end or first damage. skipped: files in folders that aren't FHIR by their name. resources, bytes: taken to
-    the store, whatever became of them (compact bytes).
+    the store, whatever became of them (compact bytes). read: bytes of the files as they are stored, up to here; it can
+    be ahead of `resources` by a batch.
     """
 
     types: dict[str, TypeTotals] = {}
@@ -61,6 +63,7 @@ class ImportTotals(msgspec.Struct):
     skipped: int = 0
     resources: int = 0
     bytes: int = 0
+    read: int = 0
 
 
 def import_paths(
@@ -115,8 +118,16 @@ def _flow(
             else:
                 yield source
 
-    with closing(read_files(taken(), strict, read_file)) as files:
+    before = 0  # bytes of the files that are done
+    size = 0  # of the file at work; 0 where it has none, or cannot be read
+
+    def on_read(count: int) -> None:
+        # Strict reads twice, and so does whoever goes on for a process that died: never more than there is.
+        totals.read = min(totals.read + count, before + size)
+
+    with closing(read_files(taken(), strict, read_file, on_read)) as files:
         for source, items in files:
+            size = size_of(source) or 0
             for item in items:
                 if type(item) is Bad:
                     totals.bad += 1
@@ -124,19 +135,20 @@ def _flow(
                 else:
                     yield item
             totals.files += 1
+            totals.read = before = before + size
 
 
-def read_file(source: Input, strict: bool) -> Iterator[Item]:
+def read_file(source: Input, strict: bool, on_read: OnRead | None = None) -> Iterator[Item]:
     """Everything in a file; with `strict` only what is bad, if anything is."""
-    return _strict(source) if strict else read_items(source)
+    return _strict(source, on_read) if strict else read_items(source, on_read)
 
 
-def _strict(source: Input) -> Iterator[Item]:
+def _strict(source: Input, on_read: OnRead | None) -> Iterator[Item]:
     """All items of a file without fault, else only what is bad. A file of one batch is read once, others twice."""
     first: list[Item] = []
     room = BATCH_BYTES
     flawless = True
-    for item in read_items(source):
+    for item in read_items(source, on_read):
         if isinstance(item, Bad):
             flawless = False
             yield item

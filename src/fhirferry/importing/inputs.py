@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -64,6 +65,32 @@ def find_inputs(paths: Iterable[Path]) -> Iterator[Input]:
             yield Input(path, _role(path) or Role.DETECT)
         else:
             raise RequestError(f"{path}: no such file or folder")
+
+
+def size_of(source: Input) -> int | None:
+    """Bytes of a file as it is stored; None for what has no size of its own (a pipe, a device), or is not there."""
+    try:
+        status = source.path.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode) or str(source.path.absolute()).startswith(("/dev/", "/proc/")):
+        return None  # /dev/stdin is another file in a child
+    return status.st_size
+
+
+def stored_bytes(paths: Iterable[Path]) -> int | None:
+    """Bytes of all files that an import of these paths reads; None when that cannot be told beforehand. Looks at each."""
+    total = 0
+    try:
+        for source in find_inputs(paths):
+            if source.role is not Role.SKIPPED:
+                size = size_of(source)
+                if size is None and source.path.exists():
+                    return None
+                total += size or 0
+    except (OSError, RequestError):  # the import itself says what is wrong
+        return None
+    return total
 
 
 def _folder(folder: Path) -> Iterator[Input]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import mmap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +22,10 @@ ZSTD_FEED = 1 << 15
 Reader: TypeAlias = "io.BufferedReader[Any]"
 
 
+OnRead = Callable[[int], None]
+"""Told bytes of a file, as they are stored, while they are read. What is looked at through a map is not told."""
+
+
 class Unreadable(OSError):
     """The file cannot be read to its end; `str()` says why."""
 
@@ -28,12 +33,13 @@ class Unreadable(OSError):
 class Content:
     """The uncompressed bytes of a file, behind its byte order mark. Use as a context manager.
 
-    Opening and everything read from `stream` raise OSError; Unreadable is one.
+    Opening and everything read from `stream` raise OSError; Unreadable is one. on_read: see OnRead.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_read: OnRead | None = None) -> None:
         self._spool: Any = None
-        self._file: Reader = io.BufferedReader(path.open("rb", buffering=0), CHUNK)
+        raw = io.FileIO(path, "rb") if on_read is None else _Told(path, on_read)
+        self._file: Reader = io.BufferedReader(raw, CHUNK)
         self.stream: Reader
         try:
             magic = self._file.peek(4)[:4]
@@ -70,6 +76,19 @@ class Content:
         while piece := self.stream.read(CHUNK):
             self._spool.write(piece)
         return Document(self._spool, 0)
+
+
+class _Told(io.FileIO):
+    """A file that tells what is read of it."""
+
+    def __init__(self, path: Path, on_read: OnRead) -> None:
+        super().__init__(path, "rb")
+        self._on_read = on_read
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self._on_read(count)
+        return count
 
 
 class Document:

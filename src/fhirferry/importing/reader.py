@@ -51,15 +51,21 @@ def _take_orders(orders: SimpleQueue[Order]) -> None:
 
 def _answer(source: Input, strict: bool, outbox: _Outbox) -> None:
     items = []
+    read = 0
+
+    def on_read(count: int) -> None:
+        nonlocal read
+        read += count
+
     room, due = FRAME, monotonic() + PAUSE
-    for item in read_file(source, strict):
+    for item in read_file(source, strict, on_read):
         items.append(item)
         room -= weight(item)
         if room <= 0 or (len(items) % CLOCK_EVERY == 0 and monotonic() >= due):
             del item  # up to 25 MB, which the next one needs
-            outbox.put(encode_chunk(Chunk(items, last=False)))
-            items, room, due = [], FRAME, monotonic() + PAUSE
-    outbox.put(encode_chunk(Chunk(items, last=True)))
+            outbox.put(encode_chunk(Chunk(items, last=False, read=read)))
+            items, read, room, due = [], 0, FRAME, monotonic() + PAUSE
+    outbox.put(encode_chunk(Chunk(items, last=True, read=read)))
 
 
 class _Outbox:

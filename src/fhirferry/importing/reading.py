@@ -9,7 +9,7 @@ import msgspec
 from fhirferry.fhir.resource import Deletion, ResourceError, read_resource
 from fhirferry.importing.bundle import Bad, Data, Item, unpack, unpack_file
 from fhirferry.importing.inputs import Input, Role
-from fhirferry.importing.opening import Content, Document, Reader
+from fhirferry.importing.opening import Content, Document, OnRead, Reader
 
 LINE_LIMIT = 256_000_000
 """Bytes of one line, or of a document that is no Bundle to unpack. More would take this process's memory."""
@@ -19,11 +19,11 @@ SNIFF = 1 << 20
 NO_DELETION = "not a Bundle of deletions"
 
 
-def read_items(source: Input, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]:
+def read_items(source: Input, on_read: OnRead | None = None, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]:
     """Resources, deletions and reports of what is bad, in the order of the file. Never raises for its content."""
     line = 0
     try:
-        with Content(source.path) as content:
+        with Content(source.path, on_read) as content:
             if source.role is Role.DETECT and not _looks_like_lines(content.stream):
                 yield from _document(content.document(), line_limit)
                 return

@@ -15,7 +15,7 @@ from fhirferry.bulkdata.manifest import manifest, sha256sums
 from fhirferry.destinations.memory import MemoryDestination
 from fhirferry.engine import verify_file
 from fhirferry.engine.verify import verify
-from fhirferry.engine.verify_findings import Finding, FindingKind, Outcome, VerifyReport
+from fhirferry.engine.verify_findings import Finding, FindingKind, Outcome, Step, VerifyReport
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import parse_instant
 from fhirferry.model.job import ExportJobRecord
@@ -52,12 +52,13 @@ CLEAN: Lists = {
 def export(files: Lists, *, packed: bool = False, since: int | None = 5) -> MemoryDestination:
     """A finished export of these files, manifest and sums true to them."""
     destination = MemoryDestination()
+    destination.prepare("job-1")
     listed = []
     for number, (name, raw) in enumerate(files.items()):
         data = gzip.compress(raw[:40]) + gzip.compress(raw[40:]) if packed else raw
         kind = {"deleted": Kind.DELETED, "error": Kind.ERROR}.get(name.split("/")[0], Kind.OUTPUT)
         name = name + ".gz" if packed else name
-        destination.put(name, data)
+        destination.put("job-1", name, data)
         listed.append(
             OutputFile(
                 kind=kind,
@@ -77,8 +78,8 @@ def export(files: Lists, *, packed: bool = False, since: int | None = 5) -> Memo
         destination_uri="memory://d", queued_time=1, transaction_time=T, sealed=True,
     )  # fmt: skip
     data = manifest(record, listed)
-    destination.put("SHA256SUMS", sha256sums(listed, data))
-    destination.put("manifest.json", data)
+    destination.put("job-1", "SHA256SUMS", sha256sums(listed, data))
+    destination.put("job-1", "manifest.json", data)
     return destination
 
 
@@ -212,7 +213,7 @@ FILE_DAMAGE: dict[str, tuple[Callable[[bytes], bytes], set[FindingKind]]] = {
 def test_s32_a_file_changed_after_the_export_is_found(case: str) -> None:
     damage, kinds = FILE_DAMAGE[case]
     destination = export(CLEAN)
-    destination.put("Patient-1.ndjson", damage(read(destination, "Patient-1.ndjson")))
+    destination.put("job-1", "Patient-1.ndjson", damage(read(destination, "Patient-1.ndjson")))
     report = verify(destination)
     assert set(report.counts) == kinds
     assert {f.file for f in report.findings} == {"Patient-1.ndjson"}
@@ -224,9 +225,9 @@ def test_s32_packed_files_that_are_cut_off_or_wrong_inside_are_found(where: floa
     destination = export(CLEAN, packed=True)
     data = read(destination, name)
     cut = min(int(len(data) * where), len(data) - 1)
-    destination.put(name, data[:cut])
+    destination.put("job-1", name, data[:cut])
     assert {K.COMPRESSION, K.CHECKSUM, K.SIZE} <= set(verify(destination).counts)
-    destination.put(name, data[:cut] + bytes([data[cut] ^ 0x10]) + data[cut + 1 :])
+    destination.put("job-1", name, data[:cut] + bytes([data[cut] ^ 0x10]) + data[cut + 1 :])
     report = verify(destination)
     assert K.CHECKSUM in report.counts
     assert {f.file for f in report.findings} == {name}
@@ -238,7 +239,7 @@ def test_s32_the_checksum_is_of_the_whole_file_also_when_its_beginning_is_damage
     destination = export(with_file("Patient-3.ndjson", resource("Patient/n", f',"data":"{noise}"')), packed=True)
     data = read(destination, "Patient-3.ndjson.gz")
     assert len(data) > 2 << 20
-    destination.put("Patient-3.ndjson.gz", data[:2] + b"\0" + data[3:])
+    destination.put("job-1", "Patient-3.ndjson.gz", data[:2] + b"\0" + data[3:])
     report = verify(destination)
     assert report.counts.keys() == {K.COMPRESSION, K.CHECKSUM, K.COUNT, K.SIZE}
     assert next(f.message for f in report.findings if f.kind is K.SIZE).endswith("bytes of NDJSON, the file has 0")
@@ -268,7 +269,7 @@ def test_files_missing_unlisted_and_left_over_are_found() -> None:
 def change_manifest(destination: MemoryDestination, change: Callable[[dict[str, Any]], object]) -> MemoryDestination:
     document = json.loads(read(destination, "manifest.json"))
     change(document)
-    destination.put("manifest.json", json.dumps(document).encode())
+    destination.put("job-1", "manifest.json", json.dumps(document).encode())
     destination.delete(["SHA256SUMS"])
     return destination
 
@@ -303,9 +304,9 @@ def test_other_servers_exports_hold_without_checksums_and_counts() -> None:
 def test_a_manifest_that_changed_or_cannot_be_read_is_found() -> None:
     destination = export(CLEAN)
     good = read(destination, "manifest.json")
-    destination.put("manifest.json", good + b" ")
+    destination.put("job-1", "manifest.json", good + b" ")
     assert places(verify(destination)) == [(K.CHECKSUM, "manifest.json", 0, "")]
-    destination.put("manifest.json", good[:-9])
+    destination.put("job-1", "manifest.json", good[:-9])
     report = verify(destination)
     assert set(report.counts) == {K.CHECKSUM, K.MANIFEST}
     assert (report.outcome, report.transaction_time) == (Outcome.DIFFERS, None)
@@ -322,7 +323,7 @@ def test_sums_that_disagree_are_found() -> None:
     destination = export(CLEAN)
     lines = read(destination, "SHA256SUMS").splitlines(keepends=True)
     wrong = [b"0" * 64 + b"  Patient-9.ndjson\n", b"rubbish\n", b"0" * 64 + lines[0][64:], *lines[2:]]
-    destination.put("SHA256SUMS", b"".join(wrong))
+    destination.put("job-1", "SHA256SUMS", b"".join(wrong))
     assert places(verify(destination)) == [
         (K.CHECKSUM, "SHA256SUMS", 2, ""),
         (K.CHECKSUM, "Observation-1.ndjson", 0, ""),
@@ -333,14 +334,27 @@ def test_sums_that_disagree_are_found() -> None:
 
 def test_all_findings_are_counted_the_first_are_named_as_they_come() -> None:
     heard: list[Finding] = []
-    done: list[tuple[str, int, int]] = []
+    done: list[Step] = []
     destination = export(with_file("Patient-3.ndjson", b"\n" * 50))
-    report = verify(destination, on_finding=heard.append, on_progress=lambda *step: done.append(step), max_findings=7)
+    report = verify(destination, on_finding=heard.append, on_progress=done.append, max_findings=7)
     assert report.counts == {K.BLANK_LINE: 50}
     assert heard == list(report.findings)
     assert len(heard) == 7
-    assert done[-1] == ("files", report.bytes, report.bytes)
-    assert done == sorted(done)
+
+
+def test_verifying_tells_how_far_it_has_come_with_each_type() -> None:
+    done: list[Step] = []
+    report = verify(export(CLEAN), on_progress=done.append)
+    last = {(step.stage, step.kind, step.type): step for step in done}
+    files = [step for step in last.values() if step.stage == "files"]
+    assert all(step.done == step.total > 0 for step in files)
+    assert sum(step.total for step in files) == report.bytes
+    assert sum(step.resources for step in files if step.kind is Kind.OUTPUT) == report.resources
+    assert [step.done for step in done[: len(files)]] == [0] * len(files), "what there is to do is told first"
+    assert (done[-1].stage, done[-1].done) == ("keys", done[-1].total)
+    for name in last:
+        moved = [step.done for step in done if (step.stage, step.kind, step.type) == name]
+        assert moved == sorted(moved)
 
 
 def test_no_finding_quotes_a_resource() -> None:
