@@ -108,7 +108,8 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     consecutive_failures: since the last commit (S23); failure_count: all (S10).
     progressed: a commit happened since the last acquisition. planned: the source has no further partition to hand out.
     sealed: no partition is open and the list of files is final; set in the same transaction as the last commit (L14).
-    totals: per type, what T holds of the request. resources, bytes: committed so far (bytes uncompressed).
+    totals: per type, what T holds of the request. resources, bytes: committed so far (bytes uncompressed); carried: the
+        same per type (empty in records that were written before it was kept).
     progress: percent, never decreases, 100 only when COMPLETED (L13).
     heartbeat: kept by the ledger beside the record (a heartbeat must not renew the version tag); filled in on reading.
     cleanup_due: when clean-up may take the job; None = nothing to do. cleanups: passes done.
@@ -139,6 +140,7 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     planned: bool = False
     sealed: bool = False
     totals: dict[str, Total] = msgspec.field(default_factory=dict)
+    carried: dict[str, Total] = msgspec.field(default_factory=dict)
     partitions: int = 0
     partitions_done: int = 0
     resources: int = 0
