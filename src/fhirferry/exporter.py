@@ -30,7 +30,7 @@ from fhirferry.model.request import ExportRequest
 
 if TYPE_CHECKING:
     from fhirferry.destinations.protocol import Destination
-    from fhirferry.engine.verify_findings import Finding, VerifyReport
+    from fhirferry.engine.verify_findings import Finding, Progress, VerifyReport
     from fhirferry.engine.worker import Worker
     from fhirferry.jobs.protocol import JobStore
     from fhirferry.sources.protocol import Source
@@ -122,6 +122,7 @@ class Exporter:
         executor: str = "threads:2",
         poll: float = 1.0,
     ) -> None:
+        self._ledger = ledger if isinstance(ledger, str) else None
         if isinstance(ledger, str):
             make, path = _choose(LEDGERS, ledger, "ledger")
             self._jobs: JobStore = make(path, clock)
@@ -143,6 +144,43 @@ class Exporter:
         """Kick off: check what can be checked now, make the durable QUEUED record, return at once (S81: always a new
         job). RequestError (FolderInUse, unknown type, no such source or destination); nothing is made then.
         """
+        self.check(request, source=source, destination=destination)
+        record = self._jobs.create(self._asked(request, source, destination, settings, requestor))
+        return self._created(record.id)
+
+    def find_or_start(
+        self,
+        request: ExportRequest,
+        *,
+        source: str,
+        destination: str,
+        settings: JobSettings | None = None,
+        requestor: str = "",
+    ) -> tuple[ExportJob, bool]:
+        """The job that `find` gives, or one of an equal command that ended during this call; else what `start` makes.
+        True: it was there. Equal calls at the same instant give one job, in whatever processes."""
+        asked = self._asked(request, source, destination, settings, requestor)
+        found = self._standing(asked)
+        if found is None:
+            try:
+                self.check(request, source=source, destination=destination)
+            except FolderInUse:
+                found = self._standing(asked)  # its job was made, and has claimed the folder, since we looked
+                if found is None:
+                    raise
+        record = found or self._jobs.find_or_create(asked)
+        if record.id == asked.id:
+            return self._created(record.id), False
+        return ExportJob(record.id, self._jobs, self._poll), True
+
+    def find(self, request: ExportRequest, *, source: str, destination: str, requestor: str = "") -> ExportJob | None:
+        """The newest unfinished job of the equal request, source and destination; None when there is none."""
+        found = self._standing(self._asked(request, source, destination, None, requestor))
+        return None if found is None or found.finished else ExportJob(found.id, self._jobs, self._poll)
+
+    def check(self, request: ExportRequest, *, source: str, destination: str) -> None:
+        """What `start` checks. RequestError, as there."""
+        self._keep_apart(source, destination)
         try:
             totals = self._totals(request, source)
             self._check_types(request, totals)
@@ -150,34 +188,10 @@ class Exporter:
                 target.check()
         except (SourceConnectionError, DestinationConnectionError) as error:
             raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
-        from fhirferry.faultpoints import reach
-
-        record = self._jobs.create(
-            ExportJobRecord(
-                id=_new_id(),
-                request=request,
-                requestor=requestor,
-                hash=request.hash(requestor),
-                source_uri=source,
-                destination_uri=destination,
-                settings=settings or JobSettings(),
-                queued_time=self._jobs.now(),
-            )
-        )
-        reach("job-created")
-        return ExportJob(record.id, self._jobs, self._poll)
-
-    def find(self, request: ExportRequest, *, source: str, destination: str, requestor: str = "") -> ExportJob | None:
-        """The newest unfinished job of the equal request, source and destination; None when there is none."""
-        same = [
-            r
-            for r in self._jobs.list(request_hash=request.hash(requestor), unfinished=True)
-            if r.source_uri == source and r.destination_uri == destination
-        ]
-        return ExportJob(same[-1].id, self._jobs, self._poll) if same else None
 
     def plan(self, request: ExportRequest, *, source: str, destination: str) -> DryRun:
         """What `start` would export, and whether the destination would take it; writes nothing. RequestError."""
+        self._keep_apart(source, destination)
         try:
             totals = self._totals(request, source)
         except SourceConnectionError as error:
@@ -236,7 +250,7 @@ class Exporter:
         manifest_name: str = "manifest.json",
         against: str | None = None,
         on_finding: Callable[[Finding], None] = lambda _: None,
-        on_progress: Callable[[str, int, int], None] | None = None,
+        on_progress: Progress | None = None,
     ) -> VerifyReport:
         """Read every file of the export at the destination `target` again; see `engine.verify.verify`."""
         from contextlib import ExitStack
@@ -257,6 +271,36 @@ class Exporter:
     def close(self) -> None:
         """Give back the ledger's connections."""
         self._jobs.close()
+
+    def _asked(
+        self, request: ExportRequest, source: str, destination: str, settings: JobSettings | None, requestor: str
+    ) -> ExportJobRecord:
+        return ExportJobRecord(
+            id=_new_id(),
+            request=request,
+            requestor=requestor,
+            hash=request.hash(requestor),
+            source_uri=source,
+            destination_uri=destination,
+            settings=settings or JobSettings(),
+            queued_time=self._jobs.now(),
+        )
+
+    def _standing(self, asked: ExportJobRecord) -> ExportJobRecord | None:
+        from fhirferry.jobs.rules import standing
+
+        return standing(self._jobs.list(request_hash=asked.hash), asked)
+
+    def _created(self, job_id: str) -> ExportJob:
+        from fhirferry.faultpoints import reach
+
+        reach("job-created")
+        return ExportJob(job_id, self._jobs, self._poll)
+
+    def _keep_apart(self, source: str, destination: str) -> None:
+        from fhirferry.settings import keep_apart
+
+        keep_apart(destination, source, *([self._ledger] if self._ledger else []))
 
     def _totals(self, request: ExportRequest, source: str) -> dict[str, Total]:
         with closing(self._connections.open_source(source, False)) as opened:

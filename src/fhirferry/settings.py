@@ -72,6 +72,24 @@ def path_of(url: str) -> Path:
     return Path(url.partition("://")[2])
 
 
+def keep_apart(destination: str, *databases: str) -> None:
+    """An export is made to be handed on: whoever is given its folder must not be given store or ledger with it. And
+    those are two files: a job must be able to fail because its store is damaged. RequestError; other addresses than
+    `file:` and `sqlite:` are apart by nature."""
+    files = [path_of(url).resolve() for url in databases if url.startswith("sqlite://")]
+    for file in files:
+        if files.count(file) > 1:
+            raise RequestError(f"{file} is given as store and as ledger; they must be two files")
+    if not destination.startswith("file://"):
+        return
+    folder = path_of(destination).resolve()
+    for file in files:
+        if folder == file:
+            raise RequestError(f"{folder} is a store or ledger; give a folder of its own to the export")
+        if folder in file.parents:
+            raise RequestError(f"{folder} holds {file.relative_to(folder)}; give a folder of its own to the export")
+
+
 def _absolute(text: str, scheme: str, offered: str) -> str:
     raw = text.strip()
     if not raw:

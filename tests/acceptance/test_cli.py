@@ -176,7 +176,7 @@ def test_exit_3_a_resource_that_cannot_be_read_goes_to_the_error_file() -> None:
     db.close()
     result = here("export", "--to", "out")
     assert result.exit_code == 3
-    assert "1 issues" in result.stdout
+    assert "1 issue:" in result.stdout
     shown = here("jobs", "show", str(last(here("jobs", "list", "--json"))["id"]), "--json").stdout.splitlines()
     errors = [file for line in shown if (file := json.loads(line)).get("kind") == "error"]
     assert [file["count"] for file in errors] == [1]

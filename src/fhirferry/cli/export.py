@@ -63,21 +63,23 @@ def command(
 
     The same command while its job is unfinished resumes that job. Ctrl-C stops at a commit point.
     """
-    from fhirferry.cli.opening import ledger_address, open_exporter, refuse_one_file, refuse_their_folder, store_address
-    from fhirferry.settings import path_of
+    from fhirferry.cli.opening import ledger_address, open_exporter, store_address
+    from fhirferry.settings import keep_apart, path_of
 
     _refuse_combinations(ctx, options)
     store = store_address(invocation, source)
     ledger = options["ledger"] or invocation.settings.ledger
-    refuse_one_file(store, ledger)
-    refuse_their_folder(destination, store, ledger)
+    keep_apart(destination, store, ledger)
     request, settings = _request(options), _settings(options)
-    if options["dry_run"]:
-        known = ledger if path_of(ledger).exists() else None
-        with open_exporter(known) as exporter:
-            return _plan(invocation, exporter, request, store, destination)
+    there = path_of(ledger).exists()
+    if options["dry_run"] or not there:
+        with open_exporter(ledger if there else None) as exporter:
+            if options["dry_run"]:
+                return _plan(invocation, exporter, request, store, destination)
+            # A command that is refused leaves no empty ledger behind, and no home.
+            exporter.check(request, source=store, destination=destination)
     ledger_address(invocation, options["ledger"], create=True)
-    with open_exporter(ledger, executor=options["executor"]) as exporter:
+    with open_exporter(ledger, executor=options["executor"], poll=0.2) as exporter:
         job, resumed = _find_or_start(invocation, exporter, request, settings, store, destination, options["new"])
         if options["detach"]:
             return _detached(invocation, job)
@@ -126,26 +128,27 @@ def _find_or_start(
     new: bool,
 ) -> tuple[ExportJob, bool]:
     """The job, and whether it was there before."""
-    from fhirferry.cli.resuming import refuse_other_settings
-    from fhirferry.cli.texts_export import found
-
-    job = None if new else exporter.find(request, source=store, destination=destination)
-    if job is not None:
-        record = job.status()
-        refuse_other_settings(record, settings)
-        invocation.console.say(found(record, invocation.clock()))
-        return job, True
     from fhirferry.model.errors import FolderInUse
 
+    way = {"source": store, "destination": destination}
     try:
-        job = exporter.start(request, source=store, destination=destination, settings=settings)
+        if new:
+            return exporter.start(request, **way, settings=settings), False
+        job, resumed = exporter.find_or_start(request, **way, settings=settings)
     except FolderInUse as error:
         failed = [r for r in exporter.jobs() if r.destination_uri == destination and r.status == "failed"]
         if not failed:
             raise
         then = f"job {failed[-1].id} failed there; to go on with it: fhirferry jobs retry {failed[-1].id}"
         raise FolderInUse(f"{error.message}; {then}") from error
-    return job, False
+    if resumed:
+        from fhirferry.cli.resuming import refuse_other_settings
+        from fhirferry.cli.texts_export import found
+
+        record = job.status()
+        refuse_other_settings(record, settings)
+        invocation.console.say(found(record, invocation.clock()))
+    return job, resumed
 
 
 def _detached(invocation: Invocation, job: ExportJob) -> Exit:

@@ -11,6 +11,7 @@ from fhirferry.cli.exits import Exit
 from fhirferry.cli.jobs_read import id_argument, ledger_option
 from fhirferry.cli.options import Invocation, define, json_option, option
 from fhirferry.cli.values import DURATION
+from fhirferry.cli.words import counted
 
 if TYPE_CHECKING:
     from fhirferry.model.job import ExportJobRecord
@@ -43,7 +44,10 @@ def delete(invocation: Invocation, job_id: str, yes: bool, keep_files: bool, led
         console.error(f"Job {record.id} is deleted, but its files could not be removed. {problems[0]}")
         return Exit.FAILED
     console.line(DeletedJobLine(job=record.id, files=[file.name or file.part for file in files]))
-    console.text(f"Job {record.id} is deleted" + (", its files stay." if keep_files else f", with {len(files)} files."))
+    console.text(
+        f"Job {record.id} is deleted"
+        + (", its files stay." if keep_files else f", with {counted(len(files), 'file')}.")
+    )
     return Exit.COMPLETE
 
 
@@ -62,7 +66,7 @@ def prune(invocation: Invocation, older_than: float, ledger: str | None) -> Exit
     for job_id in ids:
         invocation.console.line(PrunedJobLine(job=job_id))
         invocation.console.text(job_id)
-    invocation.console.say(f"{len(ids)} jobs forgotten.")
+    invocation.console.say(f"{counted(len(ids), 'job')} forgotten.")
     return Exit.COMPLETE
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from fhirferry.jobs.holder import is_dead
+from fhirferry.jobs.rules import interrupted
 from fhirferry.model.instant import Instant, format_instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
@@ -28,7 +30,8 @@ class ErrorLine(Line, frozen=True, kw_only=True, tag="error"):
 
 
 class JobLine(Line, frozen=True, kw_only=True, tag="job"):
-    """A job as it stands in the ledger."""
+    """A job as it stands in the ledger. holder_dead: it is running by its record, but the process that held it has
+    certainly ended (only known on the holder's own machine)."""
 
     id: str
     status: str
@@ -46,6 +49,7 @@ class JobLine(Line, frozen=True, kw_only=True, tag="job"):
     retry_after: str | None
     heartbeat: str | None
     holder: str | None
+    holder_dead: bool
     epoch: int
     resources: int
     bytes: int
@@ -79,6 +83,7 @@ class JobLine(Line, frozen=True, kw_only=True, tag="job"):
             retry_after=instant(record.retry_after),
             heartbeat=instant(record.heartbeat),
             holder=record.holder,
+            holder_dead=interrupted(record, is_dead),
             epoch=record.epoch,
             resources=record.resources,
             bytes=record.bytes,

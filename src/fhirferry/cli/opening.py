@@ -36,20 +36,6 @@ def ledger_address(invocation: Invocation, given: str | None, *, create: bool) -
     return url
 
 
-def refuse_one_file(store: str, ledger: str) -> None:
-    """Store and ledger live apart: a job must be able to fail because its store is damaged."""
-    if path_of(store).resolve() == path_of(ledger).resolve():
-        raise RequestError(f"{path_of(store)} is given as store and as ledger; they must be two files")
-
-
-def refuse_their_folder(destination: str, store: str, ledger: str) -> None:
-    """An export is made to be handed on; beside store or ledger, whoever is given the folder is given them too."""
-    folder = path_of(destination).resolve()
-    for database in (store, ledger):
-        if path_of(database).resolve().parent == folder:
-            raise RequestError(f"{folder} holds {path_of(database).name}; give a folder of its own to the export")
-
-
 def open_exporter(ledger: str | None, *, executor: str = EXECUTOR_DEFAULT, poll: float = 1.0) -> closing[Exporter]:
     """The exporter over this ledger, closed at the end of the `with` block. None: it needs none, and makes no file."""
     from fhirferry.exporter import Exporter  # the engine: only commands that work with jobs pay for its import

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from fhirferry.cli.opening import short_place
 from fhirferry.cli.tables import table
-from fhirferry.jobs.holder import is_dead
+from fhirferry.cli.texts_jobs import at_work
+from fhirferry.cli.words import counted
+from fhirferry.jobs.holder import describe
 from fhirferry.model.instant import Instant, format_instant
-from fhirferry.model.job import ExportJobRecord, JobStatus, stale
+from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.quantity import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -18,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def found(record: ExportJobRecord, now: Instant) -> str:
-    """What is said when the typed command meets its unfinished job."""
+    """What is said when the typed command meets its job."""
+    if record.finished:
+        return f"Export job {record.id}, of the same command, ended just now."
+    if at_work(record, now):
+        by = describe(record.holder or "")
+        return f"Export job {record.id} is running already ({by}); waiting for it, or taking over when it dies."
     moment = f", as of {format_instant(record.transaction_time)}" if record.transaction_time is not None else ""
-    text = f"Resuming export job {record.id}: {record.progress} % done{moment}."
-    if record.status is JobStatus.RUNNING and not stale(record, now) and not is_dead(record.holder or ""):
-        return (
-            f"Export job {record.id} is running already ({record.holder}); waiting for it, or taking over when it dies."
-        )
-    return text
+    return f"Resuming export job {record.id}: {record.progress} % done{moment}."
 
 
 def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, written: int, resumed: bool) -> str:
@@ -37,7 +39,7 @@ def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, wr
     place = short_place(record.destination_uri)
     per_second = f", {format_size(written / seconds)}/s" if seconds and written else ""
     lines = [
-        f"Exported {record.resources:,} resources ({format_size(record.bytes)}) to {place} "
+        f"Exported {counted(record.resources, 'resource')} ({format_size(record.bytes)}) to {place} "
         f"in {format_duration(seconds)}{per_second}{' (resumed)' if resumed else ''}.",
         f"As of {format_instant(t)}; what comes later: --since {format_instant(onwards)}",
     ]
@@ -46,7 +48,9 @@ def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, wr
         rows = [(s.resource_type + names[s.kind], f"{s.files:,}", f"{s.count:,}", format_size(s.bytes)) for s in sums]
         lines.append(table(("TYPE", "FILES", "LINES", "SIZE"), rows, right=(1, 2, 3)))
     if record.issue_count:
-        lines.append(f"{record.issue_count:,} issues: the OperationOutcome files name what could not be exported.")
+        lines.append(
+            f"{counted(record.issue_count, 'issue')}: the OperationOutcome files name what could not be exported."
+        )
     return "\n".join(lines)
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from fhirferry.cli.opening import short_place
 from fhirferry.cli.resuming import given
 from fhirferry.cli.tables import table
+from fhirferry.cli.words import counted
+from fhirferry.jobs.holder import describe, is_dead
+from fhirferry.jobs.rules import interrupted
 from fhirferry.model.instant import SECOND, Instant, format_instant
 from fhirferry.model.job import ExportJobRecord, JobStatus, stale
 from fhirferry.model.quantity import format_duration, format_size
@@ -16,14 +19,21 @@ if TYPE_CHECKING:
     from fhirferry.model.output import OutputFile
 
 
+def at_work(record: ExportJobRecord, now: Instant) -> bool:
+    """RUNNING, and as far as can be told somebody works on it."""
+    return record.status is JobStatus.RUNNING and not stale(record, now) and not interrupted(record, is_dead)
+
+
 def state(record: ExportJobRecord, now: Instant) -> str:
     """One word, and what one needs to know with it."""
+    if interrupted(record, is_dead):
+        return "interrupted"
     if record.status is JobStatus.RUNNING and stale(record, now):
-        return "running, holder silent"
+        return "stalled"
     if record.status is JobStatus.RETRIABLE and record.retry_after is not None:
         return f"retriable in {format_duration(max(0, record.retry_after - now) / SECOND)}"
     if record.status is JobStatus.COMPLETED and record.issue_count:
-        return f"completed, {record.issue_count} issues"
+        return f"completed, {counted(record.issue_count, 'issue')}"
     return str(record.status)
 
 
@@ -82,9 +92,9 @@ def queue(records: Sequence[ExportJobRecord], now: Instant) -> str | None:
     if not queued:
         return None
     age = format_duration(max(0, now - min(record.queued_time for record in queued)) / SECOND)
-    count = "1 job waits" if len(queued) == 1 else f"{len(queued)} jobs wait"
+    count = f"{counted(len(queued), 'job')} {'waits' if len(queued) == 1 else 'wait'}"
     text = f"{count}, the oldest for {age}"
-    if any(record.status is JobStatus.RUNNING and not stale(record, now) for record in records):
+    if any(at_work(record, now) for record in records):
         return text + "."
     return text + ": waiting for a worker, and no job is running. Start one: fhirferry worker"
 
@@ -97,8 +107,9 @@ def advice(record: ExportJobRecord, now: Instant, run_it: str) -> str | None:
         return f"It is tried again by itself; at once with: {run_it}"
     if record.status is JobStatus.QUEUED:
         return f"Run it here: {run_it}\nor let a worker do it: fhirferry worker"
-    if record.status is JobStatus.RUNNING and stale(record, now):
-        return f"Its holder is silent; any worker takes it over, or: {run_it}"
+    if record.status is JobStatus.RUNNING and not at_work(record, now):
+        why = "Its process has ended" if interrupted(record, is_dead) else "Nothing is heard of its holder"
+        return f"{why}; go on with it here: {run_it}\nor let a worker do it: fhirferry worker"
     if record.status is JobStatus.COMPLETED and record.issue_count:
         return "Resources that could not be exported are named in the error file."
     return None
@@ -116,8 +127,8 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str) -> str:
         ("rate", None if (speed := rate(record, now)) is None else f"{format_size(speed)}/s"),
         ("time left", None if (rest := left(record, now)) is None else format_duration(rest)),
         ("partitions", f"{record.partitions_done} of {record.partitions}"),
-        ("from", record.source_uri),
-        ("to", record.destination_uri),
+        ("from", short_place(record.source_uri)),
+        ("to", short_place(record.destination_uri)),
         ("types", ", ".join(request.types) if request.types else "all"),
         ("since", _instant(request.since)),
         ("until", _instant(request.until)),
@@ -125,14 +136,14 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str) -> str:
         ("queued", _instant(record.queued_time)),
         ("started", _instant(record.start_time)),
         ("ended", _instant(record.end_time)),
-        ("holder", record.holder),
+        ("holder", describe(record.holder) if record.holder else None),
         ("heartbeat", _instant(record.heartbeat) if record.status is JobStatus.RUNNING else None),
         ("requestor", record.requestor or None),
         (
             "settings",
             ", ".join(f"{option} {value}".rstrip() for option, value in given(record.settings).items()) or None,
         ),
-        ("acquired", f"{record.epoch} times"),
+        ("acquired", counted(record.epoch, "time") if record.epoch else None),
         ("failures", f"{record.failure_count}" if record.failure_count else None),
         ("last failure", record.failure.reason if record.failure else None),
         ("details", record.failure.details or None if record.failure else None),
@@ -149,20 +160,21 @@ def file_table(files: Sequence[OutputFile]) -> str:
     return table(("FILE", "KIND", "LINES", "SIZE", "SHA-256"), rows, right=(2, 3))
 
 
-def milestone(record: ExportJobRecord) -> str:
-    """A worker's line on a job's new status."""
+def milestone(record: ExportJobRecord, word: str = "") -> str:
+    """A worker's line on a job's new status. word: what is said instead of the status."""
+    word = word or str(record.status)
     place = short_place(record.destination_uri)
-    text = f"{record.id}  {record.status:<9}  {record.resources:,} resources, {format_size(record.bytes)}  {place}"
+    text = f"{record.id}  {word:<9}  {counted(record.resources, 'resource')}, {format_size(record.bytes)}  {place}"
     return f"{text}  {record.failure.reason}" if record.failure and record.status is JobStatus.FAILED else text
 
 
 def watched(record: ExportJobRecord, now: Instant) -> str:
     """One line on a job; the same text means that nothing happened."""
-    if record.status is JobStatus.RUNNING and not stale(record, now):
+    if at_work(record, now):
         of_total = _of(sum(t.resources for t in record.totals.values()))
         done = f"{record.progress} %, {record.resources:,}{of_total} resources, {format_size(record.bytes)}"
         return f"{record.id}  {record.status}  {done}"
-    return milestone(record)
+    return milestone(record, state(record, now) if record.status is JobStatus.RUNNING else "")
 
 
 def _of(total: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fhirferry.cli.tables import table
+from fhirferry.cli.words import counted
 from fhirferry.model.instant import format_instant
 from fhirferry.model.quantity import format_duration, format_size
 
@@ -24,11 +25,11 @@ def import_page(totals: ImportTotals, store: str, seconds: float) -> str:
     per_second = f", {totals.resources / seconds:,.0f} resources/s" if seconds else ""
     lines = [
         table(("TYPE", *(name.upper() for name in names)), rows, right=range(1, 7)),
-        f"Read {totals.files:,} files with {totals.resources:,} resources ({format_size(totals.bytes)}) into {store} in "
+        f"Read {counted(totals.files, 'file')} with {counted(totals.resources, 'resource')} ({format_size(totals.bytes)}) into {store} in "
         f"{format_duration(seconds)}{per_second}.",
     ]
     if totals.skipped:
-        lines.append(f"Left alone: {totals.skipped:,} files that are not FHIR by their name.")
+        lines.append(f"Left alone, not FHIR by the name: {counted(totals.skipped, 'file')}.")
     if totals.bad:
         lines.append(f"Bad: {totals.bad:,}, told above; they are not in the store.")
     return "\n".join(lines)
@@ -58,6 +59,6 @@ def store_page(path: str, info: StoreInfo) -> str:
 def pruned_text(pruned: Pruned) -> str:
     """What pruning did."""
     return (
-        f"Forgot {pruned.versions:,} versions ({format_size(pruned.bytes)}, for the store to use again). "
+        f"Forgot {counted(pruned.versions, 'version')} ({format_size(pruned.bytes)}, for the store to use again). "
         f"No time before {format_instant(pruned.watermark)} can be shown any more."
     )

@@ -42,6 +42,12 @@ def is_dead(holder: str) -> bool:
     return _gone(int(pid))
 
 
+def describe(holder: str) -> str:
+    """The holder for a person: `process 4711 on myhost`."""
+    parts = holder.split("/")
+    return f"process {parts[1]} on {parts[0]}" if len(parts) == 6 else holder
+
+
 def _host() -> str:
     if sys.platform == "win32":
         return os.environ.get("COMPUTERNAME", _UNKNOWN)

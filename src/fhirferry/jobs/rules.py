@@ -23,12 +23,12 @@ def queued(record: ExportJobRecord) -> ExportJobRecord:
 
 def standing(records: Iterable[ExportJobRecord], asked: ExportJobRecord) -> ExportJobRecord | None:
     """Of `records`, by age and without tombstones: the newest unfinished job of the same hash, source and destination as
-    `asked`. Without one, the newest that ended since `asked` was queued: whoever asked meanwhile gets its outcome, for
+    `asked`. Without one, the newest that ended after `asked` was queued: whoever asked meanwhile gets its outcome, for
     an equal job could only fail at its files."""
     way = (asked.hash, asked.source_uri, asked.destination_uri)
     same = [record for record in records if (record.hash, record.source_uri, record.destination_uri) == way]
     going_on = [record for record in same if not record.finished]
-    ended = [record for record in same if (record.end_time or 0) >= asked.queued_time]
+    ended = [record for record in same if (record.end_time or 0) > asked.queued_time]
     return next(reversed(going_on or ended), None)
 
 
@@ -81,8 +81,13 @@ def _due(record: ExportJobRecord, now: Instant, is_dead: Callable[[str], bool], 
     if record.status is JobStatus.RETRIABLE:
         return by_operator or record.retry_after is None or record.retry_after <= now
     if record.status is JobStatus.RUNNING:
-        return job.stale(record, now) or (record.holder is not None and is_dead(record.holder))
+        return job.stale(record, now) or interrupted(record, is_dead)
     return record.status is JobStatus.QUEUED  # a tombstone is terminal
+
+
+def interrupted(record: ExportJobRecord, is_dead: Callable[[str], bool]) -> bool:
+    """RUNNING by its record, but the process that held it has certainly ended."""
+    return record.status is JobStatus.RUNNING and record.holder is not None and is_dead(record.holder)
 
 
 def holds(record: ExportJobRecord, holder: str, epoch: int) -> bool:

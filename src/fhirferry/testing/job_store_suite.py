@@ -67,11 +67,12 @@ class JobStoreSuite(LedgerFixtures):
         self, bench: Bench
     ) -> None:
         asked = a_record("b", bench.now)
-        bench.jobs.cancel(bench.jobs.create(a_record("a")).id)
+        bench.queue("a")
+        bench.jobs.cancel("a")
         assert bench.jobs.find_or_create(asked) == bench.jobs.get("a")
         bench.wait(1)
         assert bench.jobs.find_or_create(a_record("c", bench.now)).id == "c"
-        bench.jobs.create(a_record("d", bench.now))
+        bench.queue("d")
         bench.jobs.cancel("d")
         assert bench.jobs.find_or_create(asked).id == "c", "one that still goes on is nearer than one that ended"
 

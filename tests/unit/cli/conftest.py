@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from fhirferry.cli import main, opening
 from fhirferry.cli.main import program
 from fhirferry.cli.options import Invocation
 from fhirferry.exporter import Exporter
+from fhirferry.jobs.holder import make_holder
 from fhirferry.jobs.memory import MemoryJobStore
 from fhirferry.model import job as steps
 from fhirferry.model.instant import SECOND, Clock
@@ -93,6 +95,18 @@ def running(record: ExportJobRecord, now: int) -> ExportJobRecord:
     return steps.acquire(record, "here", now - 10 * SECOND)
 
 
+def held_by(holder: str) -> Callable[[ExportJobRecord, int], ExportJobRecord]:
+    return lambda record, now: steps.acquire(record, holder, now - 10 * SECOND)
+
+
+def a_dead_holder() -> str:
+    """This machine's, of a process that has ended."""
+    host, _pid, *rest = make_holder().split("/")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    return "/".join((host, str(gone.pid), *rest))
+
+
 def half(record: ExportJobRecord, now: int) -> ExportJobRecord:
     totals = {"Patient": Total(resources=2000, bytes=4_000_000)}
     return msgspec.structs.replace(
@@ -131,7 +145,7 @@ def exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> F
     fake = FakeExporter(clock)
     monkeypatch.setattr(main, "Invocation", lambda: Invocation(clock))
     home = tmp_path / "fhirferry-data"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     for name in ("store.db", "ledger.db"):
         (home / name).write_text("")
     monkeypatch.setattr(fake, "_totals", lambda request, source: {"Patient": Total(resources=3, bytes=300)})

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from fhirferry.model.errors import FolderInUse
 from fhirferry.model.job import JobSettings
 from fhirferry.model.request import ExportRequest
+from fhirferry.testing.clock import FakeClock
 from tests.unit.cli.conftest import (
     FakeExporter,
     Run,
+    a_dead_holder,
     canceled,
     completed,
     failed,
     given_back,
+    half,
+    held_by,
     retriable,
     running,
     with_issues,
@@ -108,12 +113,44 @@ def test_S52_other_settings_than_the_recorded_ones_are_refused(exporter: FakeExp
     assert f"jobs delete {exporter.jobs()[0].id}" in result.stderr
 
 
-def test_a_job_that_runs_elsewhere_is_named(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
-    exporter.add(
-        "aa", running, source=f"sqlite://{tmp_path}/fhirferry-data/store.db", destination=f"file://{tmp_path}/out"
-    )
+def here(tmp_path: Path) -> dict[str, str]:
+    return {"source": f"sqlite://{tmp_path}/fhirferry-data/store.db", "destination": f"file://{tmp_path}/out"}
+
+
+def test_a_job_that_runs_elsewhere_is_named_briefly(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    exporter.add("aa", held_by("myhost/4711/812345/4026531836/0b5c/1f2e"), **here(tmp_path))
     exporter.ends = [completed]
-    assert "running already (here)" in run("export", "--to", "out").stderr
+    said = run("export", "--to", "out").stderr
+    assert "Export job aa is running already (process 4711 on myhost); waiting for it" in said
+
+
+def test_a_job_whose_process_was_killed_is_resumed(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    exporter.add("aa", held_by(a_dead_holder()), half, **here(tmp_path))
+    exporter.ends = [completed]
+    assert "Resuming export job aa: 50 % done" in run("export", "--to", "out").stderr
+
+
+def test_a_job_of_the_same_command_that_ended_meanwhile_is_told_with_its_end(
+    exporter: FakeExporter, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    def other_command(*_: object, **__: object) -> None:
+        clock.advance(1)
+        exporter.add("aa", running, completed, **here(tmp_path))
+        raise FolderInUse("out holds the export of job aa")
+
+    monkeypatch.setattr(exporter, "check", other_command)
+    result = run("export", "--to", "out", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["job"]) == (0, "aa")
+    assert "ended just now" in result.stderr
+
+
+def test_an_equal_command_that_comes_after_the_end_does_not_get_the_old_job(
+    exporter: FakeExporter, run: Run, tmp_path: Path, clock: FakeClock
+) -> None:
+    exporter.add("aa", running, completed, **here(tmp_path))
+    clock.advance(1)
+    run("export", "--to", "out")
+    assert len(exporter.jobs()) == 2
 
 
 def test_a_folder_of_a_failed_job_says_how_to_go_on(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:

@@ -6,18 +6,22 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Issue, Kind
 from fhirferry.testing.clock import FakeClock
 from tests.unit.cli.conftest import (
     FakeExporter,
     Run,
+    a_dead_holder,
     canceled,
     completed,
     failed,
     given_back,
     half,
+    held_by,
     retriable,
     running,
     with_issues,
@@ -44,11 +48,47 @@ def test_list_tells_state_progress_rate_time_left_and_age(exporter: FakeExporter
     assert len(lines) == 3, "nothing waits"
 
 
+def test_one_is_one_and_not_ones(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", running, one_issue)
+    with_file(exporter, "aaa1")
+    assert "completed, 1 issue " in run("jobs", "list").stdout
+    assert "acquired      1 time\n" in run("jobs", "show", "aaa1").stdout
+    assert "with 1 file." in run("jobs", "delete", "aaa1", "--yes").stdout
+    assert "0 jobs forgotten." in run("jobs", "prune", "--older-than", "1d").stderr
+
+
+def one_issue(record: ExportJobRecord, now: int) -> ExportJobRecord:
+    return replace(with_issues(record, now), issue_count=1)
+
+
 def test_L7_list_says_how_long_the_oldest_waits_and_that_no_worker_runs(exporter: FakeExporter, run: Run) -> None:
     exporter.add("aaa1")
     assert "1 job waits, the oldest for 1m30s: waiting for a worker" in run("jobs", "list").stdout
     exporter.add("bbb2", running)
     assert run("jobs", "list").stdout.splitlines()[-1] == "1 job waits, the oldest for 1m30s."
+
+
+def test_a_killed_job_is_interrupted_and_a_silent_one_stalled_and_both_say_how_to_go_on(
+    exporter: FakeExporter, run: Run, clock: FakeClock
+) -> None:
+    exporter.add("silent", held_by("elsewhere/1/2/3/4/5"), half)
+    clock.advance(100)
+    exporter.add("killed", held_by(a_dead_holder()), half, destination="file:///out")
+    exporter.add("waits")
+    lines = run("jobs", "list").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["silent", "stalled"],
+        ["killed", "interrupted"],
+        ["waits", "queued"],
+    ]
+    assert "no job is running. Start one: fhirferry worker" in lines[-1]
+    for job_id, why in (("killed", "Its process has ended"), ("silent", "Nothing is heard of its holder")):
+        page = run("jobs", "show", job_id).stdout
+        assert f"{why}; go on with it here: fhirferry export --from /store.db --to /out\n" in page
+        assert "or let a worker do it: fhirferry worker" in page
+    told = [json.loads(line) for line in run("jobs", "list", "--json").stdout.splitlines()]
+    assert [(line["status"], line["holder_dead"]) for line in told[:2]] == [("running", False), ("running", True)]
+    assert "killed  interrupted  1,000 resources" in run("jobs", "wait", "killed", "--timeout", "20ms").stdout
 
 
 def test_list_as_json_lines(exporter: FakeExporter, run: Run) -> None:
@@ -93,6 +133,7 @@ def test_S73_show_tells_the_failure_and_what_to_do(exporter: FakeExporter, run: 
 def test_show_tells_the_first_issues(exporter: FakeExporter, run: Run) -> None:
     exporter.add("aaa1", issues=(Issue(diagnostics="Patient/x could not be read"),), issue_count=7)
     text = run("jobs", "show", "aaa1").stdout
+    assert "acquired" not in text, "not yet"
     assert "issues        7\n              Patient/x could not be read" in text
 
 

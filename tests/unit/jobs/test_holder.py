@@ -124,3 +124,8 @@ def test_without_rights_over_the_process_nothing_is_certain(monkeypatch: pytest.
     monkeypatch.setattr(holder, "_system", lambda: ("-", "-"))
     monkeypatch.setattr(os, "kill", refuse)
     assert not is_dead(make_holder())
+
+
+def test_a_person_is_told_the_process_and_its_host() -> None:
+    assert holder.describe("myhost/4711/812345/4026531836/0b5c/1f2e") == "process 4711 on myhost"
+    assert holder.describe("somebody") == "somebody"
