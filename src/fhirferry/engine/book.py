@@ -5,7 +5,7 @@ The picture in memory (numbers per type, counters) mirrors the ledger and is reb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model.job import FIRST_ISSUES, ExportJobRecord
 from fhirferry.model.output import OutputFile
-from fhirferry.model.partition import Kind, Partition
+from fhirferry.model.partition import Kind, Partition, Total
 
 
 class Book:
@@ -53,24 +53,24 @@ class Book:
     def commit(
         self,
         result: UnitResult,
-        partition: Partition,
+        partitions: Sequence[Partition],
         *,
         planned: dict[int, Partition],
         all_planned: bool,
         renames: bool,
     ) -> list[OutputFile]:
-        """List the files of a unit, move its continuation, count.
+        """List the files of a unit, move the continuations, count.
 
-        planned: partitions that the ledger does not have yet. all_planned: there will be no further ones; then the
+        partitions: as they are after it, parallel to `result`. planned: partitions that the ledger does not have yet. all_planned: there will be no further ones; then the
         commit that leaves none open seals the job in the same transaction (L14). Returns the files with final names.
         """
         record = self.record
-        files, sequences = self._number(result.files, renames)
-        rows = {**planned, partition.number: partition}
+        files, sequences = self._number([file for each in result for file in each.files], renames)
+        rows = {**planned, **{p.number: p for p in partitions}}
         output = [f for f in files if f.kind is Kind.OUTPUT]
         carried = record.bytes + sum(f.raw_bytes for f in output)
         known = max(record.partitions, 1 + max(rows))
-        done = record.partitions_done + partition.done
+        done = record.partitions_done + sum(p.done for p in partitions)
         changed = msgspec.structs.replace(
             record,
             progressed=True,
@@ -81,9 +81,10 @@ class Book:
             partitions_done=done,
             resources=record.resources + sum(f.count for f in output),
             bytes=carried,
+            carried=_carried(record.carried, output),
             progress=max(record.progress, _percent(carried, sum(t.bytes for t in record.totals.values()))),
-            issue_count=record.issue_count + result.issue_count,
-            issues=(*record.issues, *result.issues)[:FIRST_ISSUES],
+            issue_count=record.issue_count + sum(each.issue_count for each in result),
+            issues=(*record.issues, *(issue for each in result for issue in each.issues))[:FIRST_ISSUES],
         )
         reach("commit-before")
         self.save(changed, rows.values(), files)
@@ -102,6 +103,14 @@ class Book:
             name = final_name(file, sequence, self.record.settings.compression) if renames else file.part
             numbered.append(msgspec.structs.replace(file, sequence=sequence, name=name))
         return numbered, sequences
+
+
+def _carried(before: dict[str, Total], output: Iterable[OutputFile]) -> dict[str, Total]:
+    after = dict(before)
+    for file in output:
+        so_far = after.get(file.type, Total(resources=0, bytes=0))
+        after[file.type] = Total(resources=so_far.resources + file.count, bytes=so_far.bytes + file.raw_bytes)
+    return after
 
 
 def _percent(done: int, total: int) -> int:

@@ -12,7 +12,7 @@ from fhirferry.engine.book import Book
 from fhirferry.engine.executors import UnitPool
 from fhirferry.engine.plan import Planner
 from fhirferry.engine.publishing import publish
-from fhirferry.engine.unit import UnitOrder, UnitResult
+from fhirferry.engine.unit import OnPage, UnitOrder, UnitResult
 from fhirferry.model.errors import (
     FerryError,
     JobConflict,
@@ -34,7 +34,7 @@ LOOK = 0.2
 class Carrier:
     """Carries what the planner hands out.
 
-    make_order: from a partition to what its unit needs. stopping: the task shall leave; units end at their next page.
+    make_order: from partitions to what their unit needs. stopping: the task shall leave; units end at their next page.
     lost: the job is not ours any more; nothing may be committed. pause(seconds): sleeps, or wakes when told to stop.
     """
 
@@ -45,11 +45,12 @@ class Carrier:
         planner: Planner,
         destination: Destination,
         *,
-        make_order: Callable[[Partition], UnitOrder],
+        make_order: Callable[[tuple[Partition, ...]], UnitOrder],
         stopping: Callable[[], bool],
         lost: Callable[[], bool],
         pause: Callable[[float], None],
         log: Callable[[str], None],
+        on_page: OnPage | None = None,
     ) -> None:
         self._book = book
         self._pool = pool
@@ -60,7 +61,8 @@ class Carrier:
         self._lost = lost
         self._pause = pause
         self._log = log
-        self._at_work: dict[Future[UnitResult], Partition] = {}
+        self._on_page = on_page
+        self._at_work: dict[Future[UnitResult], tuple[Partition, ...]] = {}
         self._trouble: Exception | None = None
         self._busy = 0
 
@@ -87,13 +89,13 @@ class Carrier:
         while True:
             while self._trouble is None and not self._stopping() and len(self._at_work) < self._pool.room:
                 try:
-                    partition = self._planner.next()
+                    partitions = self._planner.next()
                 except Exception as error:  # what is at work still comes in
                     self._trouble = error
                     break
-                if partition is None:
+                if not partitions:
                     break
-                self._submit(partition)
+                self._submit(partitions)
             if not self._at_work:
                 return
             if self._stopping() or self._trouble is not None:
@@ -102,32 +104,35 @@ class Carrier:
             for future in finished:
                 self._take(future)
 
-    def _submit(self, partition: Partition) -> None:
+    def _submit(self, partitions: tuple[Partition, ...]) -> None:
         from concurrent.futures import BrokenExecutor
 
-        order = self._make_order(partition)
+        order = self._make_order(partitions)
         try:
             future = self._pool.submit(order)
         except BrokenExecutor:  # it broke since the last look; those at work will say so themselves
             self._pool.renew()
             future = self._pool.submit(order)
-        self._at_work[future] = partition
+        self._at_work[future] = partitions
 
     def _take(self, future: Future[UnitResult]) -> None:
         from concurrent.futures import BrokenExecutor, CancelledError
 
         if self._lost():
             raise JobConflict("the job is not held by this worker any more")
-        partition = self._at_work[future]
+        partitions = self._at_work[future]
+        if self._on_page is not None:
+            for partition in partitions:
+                self._on_page(partition, 0, 0)  # before the commit counts it: at no moment is it told twice
         try:
             result = future.result()
         except (BrokenExecutor, CancelledError):  # the next submit finds the pool broken, and renews it
-            self._retry(partition, TransientError("A process that ran units of work died."))
+            self._retry(partitions, TransientError("A process that ran units of work died."))
         except Exception as error:
-            self._retry(partition, error)
+            self._retry(partitions, error)
         else:
             try:
-                self._commit(partition, result)
+                self._commit(partitions, result)
             except TransientError as error:  # the ledger is busy, the result is good: take it again
                 self._busy += 1
                 if self._busy < self._book.record.settings.unit_attempts:
@@ -137,39 +142,41 @@ class Carrier:
                 self._trouble = self._trouble or error
         del self._at_work[future]  # only now: a conflict must find the result, to remove its files
 
-    def _commit(self, partition: Partition, result: UnitResult) -> None:
-        done = result.continuation is None
-        after = msgspec.structs.replace(partition, continuation=result.continuation, done=done, attempt=0)
+    def _commit(self, partitions: tuple[Partition, ...], result: UnitResult) -> None:
+        begun = [
+            msgspec.structs.replace(p, continuation=r.continuation, done=r.continuation is None, attempt=0)
+            for p, r in zip(partitions, result, strict=False)
+        ]
         planner = self._planner
         try:
             all_planned = planner.exhausted
         except Exception as error:  # a source that cannot say has more, for all we know; the result comes in
             self._trouble, all_planned = self._trouble or error, False
         files = self._book.commit(
-            result, after, planned=planner.unsaved, all_planned=all_planned, renames=self._destination.renames
+            result, begun, planned=planner.unsaved, all_planned=all_planned, renames=self._destination.renames
         )
         self._busy = 0
         planner.unsaved.clear()
-        if not done:
-            planner.put_back(after)
+        planner.put_back([*(p for p in begun if not p.done), *partitions[len(begun) :]])
         try:
             publish(self._destination, files)
         except Exception as error:  # they are listed and durable; whoever goes on publishes them
             self._trouble = self._trouble or error
 
-    def _retry(self, partition: Partition, error: Exception) -> None:
-        """Put a failed partition back until its attempts are used up, or at once give up on what cannot pass."""
-        tried = msgspec.structs.replace(partition, attempt=partition.attempt + 1)
-        self._planner.put_back(tried)  # also when we give up on it: while a partition waits, no commit seals the job
+    def _retry(self, partitions: tuple[Partition, ...], error: Exception) -> None:
+        """Put back what failed until its attempts are used up, or at once give up on what cannot pass."""
+        tried = [msgspec.structs.replace(p, attempt=p.attempt + 1) for p in partitions]
+        self._planner.put_back(tried)  # also when we give up: while a partition waits, no commit seals the job
+        attempt = tried[0].attempt
         final = isinstance(error, (PermanentError, RequestError))
-        if final or tried.attempt >= self._book.record.settings.unit_attempts:
+        if final or attempt >= self._book.record.settings.unit_attempts:
             self._trouble = self._trouble or error
             return
         if self._trouble is None:
             wanted = error.retry_after if isinstance(error, TransientError) else None
             reason = error.message if isinstance(error, FerryError) else type(error).__name__
-            self._log(f"partition {partition.number} is tried again: {reason}")
-            self._pause(max(backoff(tried.attempt, 0.5) / 4, wanted or 0.0))
+            self._log(f"partition {tried[0].number} is tried again: {reason}")
+            self._pause(max(backoff(attempt, 0.5) / 4, wanted or 0.0))
 
     def _abandon(self) -> None:
         """Remove what our uncommitted runs wrote; a listed file is never touched."""
@@ -177,7 +184,8 @@ class Carrier:
 
         self._pool.stop_units()
         finished, _ = wait(self._at_work, timeout=30)
-        written = {f.part for future in finished if future.exception() is None for f in future.result().files}
+        whole = (result for future in finished if future.exception() is None for result in future.result())
+        written = {file.part for result in whole for file in result.files}
         try:
             listed = {f.part for f in self._book.files()}
             self._destination.delete(sorted(written - listed))

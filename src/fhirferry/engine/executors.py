@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fhirferry.engine.unit import UnitOrder, UnitResult, run_unit
+from fhirferry.engine.unit import OnPage, UnitOrder, UnitResult, run_unit
 from fhirferry.model.errors import RequestError
 
 if TYPE_CHECKING:
@@ -45,14 +45,15 @@ PoolFactory = Callable[[Callable[[], bool]], UnitPool]
 """Makes the pool of one task; is told how units that run in this process learn that they shall end."""
 
 
-def make_pool(executor: str | PoolFactory, stopping: Callable[[], bool]) -> UnitPool:
-    """A pool for `inline`, `threads:N`, `processes:N`, or what a factory makes; else RequestError."""
+def make_pool(executor: str | PoolFactory, stopping: Callable[[], bool], on_page: OnPage | None = None) -> UnitPool:
+    """A pool for `inline`, `threads:N`, `processes:N`, or what a factory makes; else RequestError. on_page: told by units
+    that run in this process; of others one learns when they are committed."""
     if not isinstance(executor, str):
         return executor(stopping)
     kind, number = parse_executor(executor)
     if kind == "processes":
         return ProcessPool(number)
-    return ThreadPool(number, stopping) if kind == "threads" else InlinePool(stopping)
+    return ThreadPool(number, stopping, on_page) if kind == "threads" else InlinePool(stopping, on_page)
 
 
 def parse_executor(spec: str) -> tuple[str, int]:
@@ -70,15 +71,16 @@ class InlinePool:
 
     room = 1
 
-    def __init__(self, stopping: Callable[[], bool]) -> None:
+    def __init__(self, stopping: Callable[[], bool], on_page: OnPage | None = None) -> None:
         self._stopping = stopping
+        self._on_page = on_page
 
     def submit(self, order: UnitOrder) -> Future[UnitResult]:
         from concurrent.futures import Future  # here, because importing it is a tenth of a small export's time
 
         future: Future[UnitResult] = Future()
         try:
-            future.set_result(run_unit(order, self._stopping))
+            future.set_result(run_unit(order, self._stopping, self._on_page))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -96,16 +98,17 @@ class InlinePool:
 class ThreadPool:
     """N units side by side in threads of this process. They share its fate, so there is nothing to renew."""
 
-    def __init__(self, room: int, stopping: Callable[[], bool]) -> None:
+    def __init__(self, room: int, stopping: Callable[[], bool], on_page: OnPage | None = None) -> None:
         from concurrent.futures import ThreadPoolExecutor  # see InlinePool.submit
 
         self.room = room
         self._stopping = stopping
+        self._on_page = on_page
         self._closed = False
         self._pool = ThreadPoolExecutor(room, thread_name_prefix="unit")
 
     def submit(self, order: UnitOrder) -> Future[UnitResult]:
-        return self._pool.submit(run_unit, order, self._shall_end)
+        return self._pool.submit(run_unit, order, self._shall_end, self._on_page)
 
     def stop_units(self) -> None:
         self._closed = True

@@ -14,6 +14,9 @@ from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.partition import Partition, PartitionPlan
 from fhirferry.sources.protocol import Source
 
+SMALL = 4_000_000
+"""Bytes that the partitions of one unit may have together; one page's worth."""
+
 
 class Planner:
     """Hands out partitions: first the open ones of an earlier run, then new ones, cut one ahead.
@@ -28,6 +31,7 @@ class Planner:
         self.unsaved: dict[int, Partition] = {}
         self._waiting = deque(p for p in known if not p.done)
         self._ahead: Partition | None = None
+        self._trouble: Exception | None = None
         self._last = max(known, key=lambda p: p.number).plan if known else None
         self._complete = record.planned
         self._fresh: Iterator[PartitionPlan] | None = None
@@ -35,17 +39,47 @@ class Planner:
         self._record = record
         self._transaction_time = transaction_time
 
-    def next(self) -> Partition | None:
-        """The next partition to work on; None when there is none left to hand out."""
-        if self._waiting:
-            return self._waiting.popleft()
-        self._look_ahead()
-        partition, self._ahead = self._ahead, None
-        return partition
+    def next(self) -> tuple[Partition, ...]:
+        """What the next unit works on; empty when there is none left to hand out.
 
-    def put_back(self, partition: Partition) -> None:
-        """Go on with this one before anything new."""
-        self._waiting.appendleft(partition)
+        One partition, or neighbours that together are small and no larger than a file may be. What failed before or
+        was begun goes alone. Raises the source's errors.
+        """
+        batch: list[Partition] = []
+        room = min(SMALL, self._record.settings.max_file_size)
+        while True:
+            try:
+                partition = self._peek()
+            except Exception as error:
+                if not batch:
+                    raise
+                self._trouble = error  # whoever asks next gets it; what is in hand goes out first
+                break
+            if partition is None:
+                break
+            size = partition.plan.bytes
+            alone = not size or partition.attempt > 0 or partition.continuation is not None
+            if batch and (alone or size > room):
+                break
+            if self._waiting:
+                self._waiting.popleft()
+            else:
+                self._ahead = None
+            batch.append(partition)
+            if alone:
+                break
+            room -= size
+        return tuple(batch)
+
+    def _peek(self) -> Partition | None:
+        if self._waiting:
+            return self._waiting[0]
+        self._look_ahead()
+        return self._ahead
+
+    def put_back(self, partitions: Sequence[Partition]) -> None:
+        """Go on with these, in their order, before anything new."""
+        self._waiting.extendleft(reversed(partitions))
 
     @property
     def exhausted(self) -> bool:
@@ -56,6 +90,9 @@ class Planner:
     def _look_ahead(self) -> None:
         if self._ahead is not None or self._complete:
             return
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            raise trouble
         if self._fresh is None:
             record = self._record
             self._fresh = self._source.partitions(

@@ -25,7 +25,7 @@ from fhirferry.engine.heartbeat import Heartbeat
 from fhirferry.engine.outcome import Interrupted, describe, outcome
 from fhirferry.engine.plan import Planner
 from fhirferry.engine.publishing import finish, publish
-from fhirferry.engine.unit import UnitOrder
+from fhirferry.engine.unit import OnPage, UnitOrder
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model import job as steps
@@ -40,6 +40,7 @@ class ExportTask:
     record, version: as acquired; refused when missing (S40). executor: see `engine.executors.make_pool`.
     stop: set by whoever wants the job given back.
     log: gets one-line messages for the operator, without resource content. on_save: told of every saved record.
+    on_page: told what units that run in this process hold uncommitted (see `engine.unit.OnPage`).
     jitter: a number in [0, 1), for the back-off.
     """
 
@@ -54,6 +55,7 @@ class ExportTask:
         stop: threading.Event | None = None,
         log: Callable[[str], None] = lambda _: None,
         on_save: Callable[[ExportJobRecord], None] = lambda _: None,
+        on_page: OnPage | None = None,
         jitter: Callable[[], float] | None = None,
     ) -> None:
         if record is None or not version:
@@ -65,6 +67,7 @@ class ExportTask:
         self._leave = stop or threading.Event()
         self._lost = threading.Event()
         self._log = log
+        self._on_page = on_page
         self._jitter = jitter or _jitter
 
     def run(self) -> ExportJobRecord:
@@ -75,7 +78,7 @@ class ExportTask:
         with working_for(self._book.record.id):
             try:
                 reach("job-acquired")
-                pool = make_pool(self._executor, self._stopping)
+                pool = make_pool(self._executor, self._stopping, self._on_page)
                 heartbeat = Heartbeat(self._jobs, self._book.record, on_stop=self._lost.set, renew_pin=self._renew_pin)
                 with heartbeat, closing(pool):
                     self._export(pool)
@@ -110,18 +113,19 @@ class ExportTask:
                     pool,
                     Planner(source, book.record, moment, partitions),
                     destination,
-                    make_order=lambda partition: self._order(partition, pool.room),
+                    make_order=lambda partitions: self._order(partitions, pool.room),
                     stopping=self._stopping,
                     lost=self._lost.is_set,
                     pause=self._pause,
                     log=self._log,
+                    on_page=self._on_page,
                 ).carry()
                 if not book.record.sealed:
                     raise Interrupted
             reach("sealed")
             finish(destination, book.record, book.files())
 
-    def _order(self, partition: Partition, room: int) -> UnitOrder:
+    def _order(self, partitions: tuple[Partition, ...], room: int) -> UnitOrder:
         record = self._book.record
         rate = record.settings.limit_rate
         return UnitOrder(
@@ -129,7 +133,7 @@ class ExportTask:
             source_uri=record.source_uri,
             destination_uri=record.destination_uri,
             settings=record.settings,
-            partition=partition,
+            partitions=partitions,
             rate=None if rate is None else rate / room,  # the units at work share the job's rate
         )
 

@@ -1,4 +1,5 @@
-"""A unit of work: one partition from a continuation to its next commit point, which is the closing of its files.
+"""A unit of work: one partition from a continuation to its next commit point, which is the closing of its files; or
+several small ones, one after the other, because an increment of a few kilobytes a type should not pay for a commit each.
 
 Stateless and repeatable. It reads pages, writes files that are whole or not there, and returns what it did; it changes
 nothing else, so it may run anywhere, twice, or be lost, without harm: every run draws a token of its own for its names
@@ -15,6 +16,7 @@ from contextlib import closing, suppress
 import msgspec
 
 from fhirferry.bulkdata.outcome import operation_outcome
+from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
 from fhirferry.engine.writer import NdjsonWriter
@@ -23,27 +25,39 @@ from fhirferry.model.errors import FerryError
 from fhirferry.model.job import FIRST_ISSUES, JobSettings
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Issue, Kind, Partition
+from fhirferry.sources.protocol import Source
 
 
 class UnitOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a unit needs to run in any process. rate: bytes per second for this unit, None = no limit."""
+    """All that a unit needs to run in any process. partitions: in this order; one, or small ones that share a commit.
+    rate: bytes per second for this unit, None = no limit."""
 
     connections: Connections
     source_uri: str
     destination_uri: str
     settings: JobSettings
-    partition: Partition
+    partitions: tuple[Partition, ...]
     rate: float | None = None
 
 
-class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What one unit did. continuation None = the partition's end. issues: the first few; all are in the error file."""
+OnPage = Callable[[Partition, int, int], None]
+"""Told (partition, resources, uncompressed bytes) that its present unit holds and nobody has committed yet: after every
+page of output, and zeros when the unit has come in. From the thread that works; it must be quick and never raise."""
+
+
+class PartitionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a unit did with one partition. continuation None = the partition's end. issues: the first few; all are in
+    the error file."""
 
     partition: int
     continuation: str | None
     files: tuple[OutputFile, ...]
     issue_count: int
     issues: tuple[Issue, ...]
+
+
+UnitResult = tuple[PartitionResult, ...]
+"""For the leading partitions of the order, in their order; at least one. What has none was not begun, or failed."""
 
 
 class _Cadence:
@@ -56,15 +70,14 @@ class _Cadence:
         self._rate = rate
         self._carried = 0
 
+    @property
     def due(self) -> bool:
-        if self._pages_left is not None:
-            self._pages_left -= 1
-            if self._pages_left == 0:
-                return True
-        return time.monotonic() - self._start >= self._seconds
+        return self._pages_left == 0 or time.monotonic() - self._start >= self._seconds
 
-    def throttle(self, size: int, stopping: Callable[[], bool]) -> None:
-        """Sleep until `size` more bytes are within the rate; wakes up to see whether the unit is told to stop."""
+    def passed(self, size: int, stopping: Callable[[], bool]) -> None:
+        """A page of `size` bytes went by. Sleeps until it is within the rate, or the unit is told to stop."""
+        if self._pages_left:
+            self._pages_left -= 1
         if self._rate is None:
             return
         self._carried += size
@@ -73,71 +86,96 @@ class _Cadence:
             time.sleep(min(wait, 0.2))
 
 
-def run_unit(order: UnitOrder, stopping: Callable[[], bool]) -> UnitResult:
-    """Carry the partition to its next commit point; `stopping` makes the next page's end one.
+def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | None = None) -> UnitResult:
+    """Carry each partition to its next commit point; `stopping` makes the next page's end one.
 
-    Raises the source's and the destination's errors; then it leaves no file, as far as the destination lets it.
+    Raises the source's and the destination's errors when they come at the first partition: no file is left then, as far
+    as the destination lets it. At a later one the unit ends before it: what is whole gets committed, and the next unit
+    meets the trouble at its start.
     """
     reach("unit-started")
+    done: list[PartitionResult] = []
     with (
-        working_for(order.partition.job_id),
+        working_for(order.partitions[0].job_id),
         closing(order.connections.open_source(order.source_uri, order.settings.check)) as source,
         closing(order.connections.open_destination(order.destination_uri)) as destination,
     ):
-        settings, partition = order.settings, order.partition
-        token = os.urandom(8).hex()
-
-        def new_file(kind: Kind, resource_type: str) -> NdjsonWriter:
-            stem = f"{kind}-{resource_type}-{partition.number}-{token}"
-            return NdjsonWriter(
-                destination,
-                destination.part_name(partition.job_id, stem),
-                kind=kind,
-                type=resource_type,
-                compression=settings.compression,
-            )
-
-        kind = partition.plan.kind
-        type_of_lines = partition.plan.resource_type if kind is Kind.OUTPUT else "Bundle"
-        cadence = _Cadence(settings, order.rate)
-        continuation = partition.continuation
-        data: NdjsonWriter | None = None
-        errors: NdjsonWriter | None = None
-        issue_count, first_issues = 0, list[Issue]()
-        try:
-            while True:
-                room = settings.max_file_size - (data.raw_bytes if data else 0)
-                page = source.read(
-                    partition.plan.bounds, continuation, settings.page_resources, min(settings.page_bytes, room)
-                )
-                reach("page-read")
-                if data is not None and len(page.body) > room:
-                    break  # a resource larger than what is left: it opens the next file, in the next unit (S20)
-                continuation = page.continuation
-                if page.body:
-                    data = data or new_file(kind, type_of_lines)
-                    data.write(page.body, page.count)
-                    reach("page-written")
-                if page.issues:
-                    errors = errors or new_file(Kind.ERROR, "OperationOutcome")
-                    errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
-                    issue_count += len(page.issues)
-                    first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
-                cadence.throttle(len(page.body), stopping)
-                if continuation is None or cadence.due() or stopping():
-                    break
-                if data is not None and data.raw_bytes >= settings.max_file_size:
-                    break
-            files = tuple(w.close(partition.number) for w in (data, errors) if w is not None)
-        except BaseException:
-            writers = [writer for writer in (data, errors) if writer is not None]
-            for writer in writers:
-                writer.abort()
-            with suppress(FerryError):  # one of them may have been whole already
-                destination.delete([writer.name for writer in writers])
-            raise
+        cadence = _Cadence(order.settings, order.rate)
+        for partition in order.partitions:
+            try:
+                done.append(_run(partition, order.settings, source, destination, cadence, stopping, on_page))
+            except Exception:
+                if not done:
+                    raise
+                break
+            if done[-1].continuation is not None or cadence.due or stopping():
+                break
     reach("unit-finished")
-    return UnitResult(
+    return tuple(done)
+
+
+def _run(
+    partition: Partition,
+    settings: JobSettings,
+    source: Source,
+    destination: Destination,
+    cadence: _Cadence,
+    stopping: Callable[[], bool],
+    on_page: OnPage | None,
+) -> PartitionResult:
+    token = os.urandom(8).hex()
+
+    def new_file(kind: Kind, resource_type: str) -> NdjsonWriter:
+        stem = f"{kind}-{resource_type}-{partition.number}-{token}"
+        return NdjsonWriter(
+            destination,
+            destination.part_name(partition.job_id, stem),
+            kind=kind,
+            type=resource_type,
+            compression=settings.compression,
+        )
+
+    kind = partition.plan.kind
+    type_of_lines = partition.plan.resource_type if kind is Kind.OUTPUT else "Bundle"
+    continuation = partition.continuation
+    data: NdjsonWriter | None = None
+    errors: NdjsonWriter | None = None
+    issue_count, first_issues = 0, list[Issue]()
+    try:
+        while True:
+            room = settings.max_file_size - (data.raw_bytes if data else 0)
+            page = source.read(
+                partition.plan.bounds, continuation, settings.page_resources, min(settings.page_bytes, room)
+            )
+            reach("page-read")
+            if data is not None and len(page.body) > room:
+                break  # a resource larger than what is left: it opens the next file, in the next unit (S20)
+            continuation = page.continuation
+            if page.body:
+                data = data or new_file(kind, type_of_lines)
+                data.write(page.body, page.count)
+                reach("page-written")
+                if on_page is not None and kind is Kind.OUTPUT:
+                    on_page(partition, data.count, data.raw_bytes)
+            if page.issues:
+                errors = errors or new_file(Kind.ERROR, "OperationOutcome")
+                errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
+                issue_count += len(page.issues)
+                first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
+            cadence.passed(len(page.body), stopping)
+            if continuation is None or cadence.due or stopping():
+                break
+            if data is not None and data.raw_bytes >= settings.max_file_size:
+                break
+        files = tuple(w.close(partition.number) for w in (data, errors) if w is not None)
+    except BaseException:
+        writers = [writer for writer in (data, errors) if writer is not None]
+        for writer in writers:
+            writer.abort()
+        with suppress(FerryError):  # one of them may have been whole already
+            destination.delete([writer.name for writer in writers])
+        raise
+    return PartitionResult(
         partition=partition.number,
         continuation=continuation,
         files=files,

@@ -15,6 +15,7 @@ from fhirferry.engine.connections import Connections
 from fhirferry.engine.executors import PoolFactory
 from fhirferry.engine.outcome import describe
 from fhirferry.engine.task import ExportTask
+from fhirferry.engine.unit import OnPage
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model.errors import FerryError
 from fhirferry.model.job import ExportJobRecord, JobStatus
@@ -25,7 +26,8 @@ WAITING = frozenset({JobStatus.QUEUED, JobStatus.RETRIABLE})
 class Worker:
     """holder: its name in the ledger. executor: where units run (`inline`, `threads:N`, `processes:N`), a pool for each job.
     max_jobs: so many jobs at once. poll: seconds between looks at the ledger. stop: set it to make the worker leave.
-    log: one-line messages for the operator. on_progress: told of every record as it is saved or seen.
+    log: one-line messages for the operator. on_progress: told of every record as it is saved or seen. on_page: what is
+        not committed yet, see `engine.unit.OnPage`.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Worker:
         stop: threading.Event | None = None,
         log: Callable[[str], None] = lambda _: None,
         on_progress: Callable[[ExportJobRecord], None] = lambda _: None,
+        on_page: OnPage | None = None,
     ) -> None:
         self._jobs = jobs
         self._connections = connections
@@ -50,6 +53,7 @@ class Worker:
         self._stop = stop or threading.Event()
         self._log = log
         self._on_progress = on_progress
+        self._on_page = on_page
         self._running: list[threading.Thread] = []
 
     def run(self, *, until_idle: bool = False) -> None:
@@ -125,6 +129,7 @@ class Worker:
             stop=self._stop,
             log=lambda text: self._log(f"{record.id}: {text}"),
             on_save=self._on_progress,
+            on_page=self._on_page,
         ).run()
 
     def _waiting(self) -> bool:

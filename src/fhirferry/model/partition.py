@@ -23,11 +23,13 @@ class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):
     kind: OUTPUT, or DELETED for a slice of deletions (its pages hold transaction Bundles, B82).
     resource_type: the type of the resources (of those deleted, for DELETED).
     bounds: opaque to everyone but the source; plain JSON values; holds all that reading needs, T included.
+    bytes: what reading it will about give; 0 where the source cannot say. Small ones share a unit of work.
     """
 
     kind: Kind = Kind.OUTPUT
     resource_type: str
     bounds: Mapping[str, Any]
+    bytes: int = 0
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):

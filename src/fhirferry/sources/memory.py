@@ -140,10 +140,14 @@ class MemorySource:
                 if self._position(version, fixed) > start:
                     filled, end = filled + _weight(version), self._position(version, fixed)
                 if filled >= target_bytes:
-                    yield PartitionPlan(kind=kind, resource_type=name, bounds={**fixed, "after": start, "to": end})
+                    yield PartitionPlan(
+                        kind=kind, resource_type=name, bounds={**fixed, "after": start, "to": end}, bytes=filled
+                    )
                     filled, start = 0, end
             if filled:
-                yield PartitionPlan(kind=kind, resource_type=name, bounds={**fixed, "after": start, "to": end})
+                yield PartitionPlan(
+                    kind=kind, resource_type=name, bounds={**fixed, "after": start, "to": end}, bytes=filled
+                )
 
     def read(self, bounds: Mapping[str, Any], continuation: str | None, max_resources: int, max_bytes: int) -> Page:
         if self._failures:

@@ -123,7 +123,7 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
     start = position = walk.after
     filled = 0
     while position < walk.to:
-        cuts: list[Position] = []
+        cuts: list[tuple[Position, int]] = []
         with store.reading() as db:
             stretch = walk.weigh(db, position, CHUNK)
             if filled + stretch.bytes < target_bytes:
@@ -132,21 +132,20 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
                 for changed, key, size in walk.sizes(db, position, stretch.end):
                     filled += size
                     if filled >= target_bytes:
-                        cuts.append((changed, key))
+                        cuts.append(((changed, key), filled))
                         filled = 0
         position = stretch.end
-        for end in cuts:
-            yield _plan(walk, start, end)
+        for end, size in cuts:
+            yield _plan(walk, start, end, size)
             start = end
     if filled:
-        yield _plan(walk, start, walk.to)
+        yield _plan(walk, start, walk.to, filled)
 
 
-def _plan(walk: Walk, after: Position, to: Position) -> PartitionPlan:
+def _plan(walk: Walk, after: Position, to: Position, size: int) -> PartitionPlan:
     bounds: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(walk, after=after, to=to))
-    return PartitionPlan(
-        kind=walk.kind, resource_type=walk.type, bounds={**bounds, "after": list(after), "to": list(to)}
-    )
+    bounds.update(after=list(after), to=list(to))
+    return PartitionPlan(kind=walk.kind, resource_type=walk.type, bounds=bounds, bytes=size)
 
 
 def walk_of(bounds: Mapping[str, Any]) -> Walk:

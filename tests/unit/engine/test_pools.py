@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fhirferry.clock import system_clock
-from fhirferry.engine import context, executors
+from fhirferry.engine import context, executors, plan
 from fhirferry.engine.executors import PoolFactory, make_pool
 from fhirferry.engine.unit import UnitOrder
 from fhirferry.engine.verify_findings import Outcome
@@ -31,12 +31,18 @@ from tests.unit.engine.house import House, Threads
 PATIENTS, OBSERVATIONS = "Patient", "Observation"
 
 
+@pytest.fixture(autouse=True)
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each partition is a unit of its own, however small."""
+    monkeypatch.setattr(plan, "SMALL", 0)
+
+
 def threads(room: int, before: Callable[[UnitOrder, Threads], None]) -> PoolFactory:
     return lambda _stopping: Threads(room, before)
 
 
 def type_of(order: UnitOrder) -> str:
-    return order.partition.plan.resource_type
+    return order.partitions[0].plan.resource_type
 
 
 def test_l14_trouble_with_one_partition_never_lets_another_seal_the_job(house: House) -> None:
@@ -89,11 +95,11 @@ def stumbles(house: House, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     stumbled = threading.Event()
 
     def stumbling(self: MemorySource, *arguments: object) -> object:
-        for number, plan in enumerate(MemorySource.partitions(self, *arguments)):  # type: ignore[arg-type]
+        for number, each in enumerate(MemorySource.partitions(self, *arguments)):  # type: ignore[arg-type]
             if number == 1 and not stumbled.is_set():
                 stumbled.set()
                 raise StoreBusy("locked")
-            yield plan
+            yield each
 
     monkeypatch.setattr(type(house.source), "partitions", stumbling, raising=False)
     return stumbled
