@@ -61,8 +61,9 @@ class Book:
     ) -> list[OutputFile]:
         """List the files of a unit, move the continuations, count.
 
-        partitions: as they are after it, parallel to `result`. planned: partitions that the ledger does not have yet. all_planned: there will be no further ones; then the
-        commit that leaves none open seals the job in the same transaction (L14). Returns the files with final names.
+        partitions: as they are after it, parallel to `result`. planned: those that the ledger does not have yet.
+        all_planned: there will be no further ones; then the commit that leaves none open seals the job in the same
+        transaction (L14). Returns the files with final names.
         """
         record = self.record
         files, sequences = self._number([file for each in result for file in each.files], renames)

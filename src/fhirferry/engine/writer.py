@@ -1,7 +1,8 @@
 """The byte path's last stretch: pages in, one durable file out.
 
 A thread of its own hashes, compresses and writes while the caller reads the next page: SQLite, SHA-256, deflate and
-write(2) all release the interpreter lock, so reading and writing overlap on two cores. At most `AHEAD` bytes wait
+write(2) all release the interpreter lock, so reading and writing overlap on two cores. It starts with the second page: a
+file of one page has nothing to overlap with. At most `AHEAD` bytes wait
 between the two, or a single larger page: memory is bounded by bytes, not by the difference in speed.
 """
 
@@ -44,14 +45,16 @@ class NdjsonWriter:
         self._ahead = 0
         self._stored = threading.Condition()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._carry, name=f"writer {name}", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def write(self, body: bytes, count: int) -> None:
         """Hand over a page: NDJSON of `count` lines, each ended by a newline. Waits while it would be too far ahead.
 
         Raises what writing an earlier page raised.
         """
+        if self.raw_bytes and self._thread is None:
+            self._thread = threading.Thread(target=self._carry, name=f"writer {self.name}", daemon=True)
+            self._thread.start()
         with self._stored:
             self._stored.wait_for(lambda: self._ahead == 0 or self._ahead + len(body) <= AHEAD)
             if self._error is not None:
@@ -86,12 +89,15 @@ class NdjsonWriter:
 
     def abort(self) -> None:
         """Leave nothing behind. Never raises."""
-        self._end()
+        if self._thread is not None:
+            self._end()
         self._file.abort()
 
     def _end(self) -> None:
-        if self._thread.is_alive():
-            self._pages.put(None)
+        self._pages.put(None)
+        if self._thread is None:
+            self._carry()
+        else:
             self._thread.join()
 
     def _carry(self) -> None:
