@@ -28,6 +28,7 @@ POINTS = (
     "sums-written",
     "manifest-written",
     "completed",
+    "cleanup-holding",  # the folder is the job's and locked, its files are still there
     "cleanup-swept",
     "cleanup-released",
 )

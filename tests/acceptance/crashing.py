@@ -23,6 +23,7 @@ from click.testing import CliRunner, Result
 from fhirferry.cli.main import program
 from fhirferry.clock import system_clock
 from fhirferry.exporter import Exporter
+from fhirferry.faultpoints import POINTS
 from fhirferry.jobs.sqlite import SqliteJobStore
 from fhirferry.model.instant import SECOND
 from fhirferry.model.job import ExportJobRecord, JobStatus
@@ -34,6 +35,7 @@ FAULTY = [sys.executable, "-m", "fhirferry.testing.faulty"]
 Run = subprocess.CompletedProcess[str]
 Child = subprocess.Popen[str]
 SIZES = {"Condition": 450, "DocumentReference": 60, "Encounter": 500, "Observation": 1200, "Patient": 500, "Group": 40}
+CLEANING = [point for point in POINTS if point.startswith("cleanup-")]
 CUT = ["--max-file-size", "250kB", "--page-size", "100"]
 """So that there are several partitions, files and commits, units of one page and of many; some resources are larger."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fhirferry.model.job import JobStatus
-from tests.acceptance.crashing import Child, Export, Ground, here, processes, wait_until
+from tests.acceptance.crashing import CLEANING, Child, Export, Ground, here, processes, wait_until
 
 EXECUTORS = pytest.mark.parametrize("executor", ["threads:2", "processes:2"])
 SLOW = ("--limit-rate", "700kB", "--heartbeat-timeout", "2s")
@@ -110,7 +110,7 @@ def test_delete_of_a_finished_job_leaves_its_neighbours(export: Export) -> None:
     assert export.records() == []
 
 
-@pytest.mark.parametrize("point", ["cleanup-swept", "cleanup-released"])
+@pytest.mark.parametrize("point", CLEANING)
 def test_killed_in_a_delete_and_a_worker_ends_it(export: Export, point: str) -> None:
     assert export.run(export.command()).returncode == 0
     delete = ["jobs", "delete", export.record().id, "--yes", "--ledger", str(export.ledger)]

@@ -1,7 +1,8 @@
 """A folder as destination (design section 7).
 
 Layout: a run writes `.fhirferry/<job>/<stem>.part`; the task publishes it by rename; `.fhirferry/job` is the mark that
-says whose folder this is. Whoever globs `*.ndjson` sees whole files only.
+says whose folder this is, and the lock of who removes it (see `destinations.mark`). Whoever globs `*.ndjson` sees whole
+files only.
 
 What is durable when: `prepare`, `put` and a file's `commit` when they return; published names after `sync`. Folders
 that are made here have mode 0700 and files 0600, since they hold health data. Linux and macOS, any local or network
@@ -30,20 +31,28 @@ from fhirferry.destinations.durable import (
     sync_folder,
     write_small,
 )
-from fhirferry.destinations.mark import TEMPORARY, claim, disclaim, owner, temporary_name
+from fhirferry.destinations.mark import claim, disclaim, hold, owner
 from fhirferry.destinations.names import (
     CHUNK,
     HIDDEN,
+    PART,
     check_job_id,
     check_name,
     check_range,
     check_visible,
+    draw_part,
     hidden_part,
     refuse_foreign,
 )
 from fhirferry.destinations.part_writer import PartWriter
 from fhirferry.destinations.protocol import FileWriter, StoredFile
-from fhirferry.model.errors import DestinationUnavailable, PermanentError, RequestError
+from fhirferry.faultpoints import reach
+from fhirferry.model.errors import (
+    DestinationConnectionError,
+    DestinationUnavailable,
+    PermanentError,
+    RequestError,
+)
 
 
 class FolderDestination:
@@ -57,14 +66,15 @@ class FolderDestination:
         self._unsynced: set[tuple[str, ...]] = set()
 
     def prepare(self, job_id: str) -> None:
+        """Waits a while for another job's clean-up that has begun; DestinationUnavailable when that does not end."""
         check_job_id(job_id)
         with sorted_errors(self.path):
             make_folders(self.path)
+            if (before := owner(self.path)) not in (None, job_id):
+                with hold(self.path, str(before), shared=True):
+                    pass  # nobody is removing it, or it is gone now
             self._refuse_foreign(job_id)  # before anything is written into somebody else's folder
-            claim(self.path, job_id)
-            self._refuse_foreign(job_id)  # a rival may have been faster
-            with open_folder(self.path, (HIDDEN, job_id), make=True):
-                pass
+            self._claim(job_id)
             for made in ((), (HIDDEN,)):  # once more: an earlier prepare may have died before its fsync
                 self._sync(made)
 
@@ -128,21 +138,24 @@ class FolderDestination:
                 self._unsynced |= waiting
             raise
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, job_id: str, name: str, data: bytes) -> None:
+        check_job_id(job_id)
         *folders, last = check_visible(name)
-        temporary = temporary_name()
-        with sorted_errors(f"{self.path}/{name}"), open_folder(self.path, (HIDDEN,)) as hidden:
-            with open_folder(self.path, folders, make=True) as there:
-                write_small(hidden, temporary, data)
+        where = f"{self.path}/{name}"
+        with sorted_errors(where), hold(self.path, job_id, shared=True) as ours:
+            if not ours:
+                raise DestinationConnectionError(f"{where} cannot be written: its job was removed meanwhile")
+            part = draw_part()
+            with (
+                open_folder(self.path, (HIDDEN, job_id)) as home,
+                open_folder(self.path, folders, make=True) as there,
+            ):
+                write_small(home, part, data)
                 try:
-                    os.rename(temporary, last, src_dir_fd=hidden, dst_dir_fd=there)
-                except FileNotFoundError:
-                    raise DestinationUnavailable(
-                        f"{self.path}/{name} was swept while it was written; the job will be tried again"
-                    ) from None
-                except OSError:
+                    os.rename(part, last, src_dir_fd=home, dst_dir_fd=there)
+                except BaseException:
                     with suppress(OSError):
-                        os.unlink(temporary, dir_fd=hidden)
+                        os.unlink(part, dir_fd=home)
                     raise
             for depth in range(len(folders), -1, -1):
                 self._sync(folders[:depth])
@@ -201,22 +214,23 @@ class FolderDestination:
                     self._sync(touch)
 
     def sweep(self, job_id: str, keep: frozenset[str]) -> Sequence[str]:
-        """Small files that a `put` of this job left half done go too."""
         home = (HIDDEN, check_job_id(job_id))
         with sorted_errors(f"{self.path}/{HIDDEN}"):
-            removed = remove_all(self.path, home, ".part", keep)
+            removed = remove_all(self.path, home, PART, keep)
             remove_if_empty(self.path, home)
-            if owner(self.path) == job_id:
-                removed += remove_all(self.path, (HIDDEN,), TEMPORARY, keep)
         return removed
 
-    def forget(self, job_id: str) -> None:
+    def forget(self, job_id: str, names: Sequence[str] = ()) -> None:
         check_job_id(job_id)
-        with sorted_errors(f"{self.path}/{HIDDEN}"), suppress(FileNotFoundError):
+        for name in names:
+            check_visible(name)
+        with sorted_errors(f"{self.path}/{HIDDEN}"):
+            with hold(self.path, job_id) as ours:
+                if ours:
+                    reach("cleanup-holding")
+                    self.delete(names)
+                    disclaim(self.path)
             remove_if_empty(self.path, (HIDDEN, job_id))
-            if owner(self.path) == job_id:
-                remove_all(self.path, (HIDDEN,), TEMPORARY, frozenset())
-                disclaim(self.path)
             remove_if_empty(self.path, (HIDDEN,))
 
     def free_bytes(self) -> int | None:
@@ -226,6 +240,19 @@ class FolderDestination:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+    def _claim(self, job_id: str) -> None:
+        passing = DestinationUnavailable(
+            f"{self.path}: another export was removed there just now; the job will be tried again"
+        )
+        try:
+            claim(self.path, job_id)
+        except FileNotFoundError:
+            raise passing from None
+        if owner(self.path) != job_id:  # a rival was faster
+            remove_if_empty(self.path, (HIDDEN, job_id))
+            self._refuse_foreign(job_id)
+            raise passing
 
     def _refuse_foreign(self, job_id: str | None) -> None:
         refuse_foreign(self.path, owner(self.path), job_id, sorted(os.listdir(self.path)))

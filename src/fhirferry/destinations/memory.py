@@ -98,10 +98,13 @@ class MemoryDestination:
         with self._lock:
             self._enter("sync")
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, job_id: str, name: str, data: bytes) -> None:
+        check_job_id(job_id)
         check_visible(name)
         with self._lock:
             self._enter("put")
+            if self._owner != job_id or job_id not in self._jobs:
+                raise DestinationConnectionError(f"{name} cannot be written: its job was removed meanwhile")
             self._files[name] = (bytes(data), self._clock())
 
     def stat(self, name: str) -> StoredFile | None:
@@ -153,10 +156,15 @@ class MemoryDestination:
                 self._jobs.discard(job_id)
             return removed
 
-    def forget(self, job_id: str) -> None:
+    def forget(self, job_id: str, names: Sequence[str] = ()) -> None:
+        check_job_id(job_id)
+        for name in names:
+            check_visible(name)
         with self._lock:
             self._enter("forget")
-            if self._owner == check_job_id(job_id):
+            if self._owner == job_id:
+                for name in names:
+                    self._files.pop(name, None)
                 self._owner = None
             if not any(name.startswith(f"{HIDDEN}/{job_id}/") for name in self._files):
                 self._jobs.discard(job_id)

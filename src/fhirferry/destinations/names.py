@@ -6,6 +6,7 @@ destination. `.fhirferry/` holds what is not finished: the job's mark and the pa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from fhirferry.model.errors import FolderInUse, RequestError
@@ -13,6 +14,9 @@ from fhirferry.model.errors import FolderInUse, RequestError
 HIDDEN = ".fhirferry"
 MARK = "job"
 """The file in HIDDEN that says which job the destination belongs to."""
+
+PART = ".part"
+"""How the name of a file ends that no commit has listed yet."""
 
 CHUNK = 2**20
 """Bytes of one piece that `read` yields, at most."""
@@ -53,9 +57,14 @@ def check_job_id(job_id: str) -> str:
 
 def hidden_part(job_id: str, stem: str) -> str:
     """`.fhirferry/<job>/<stem>.part`."""
-    name = f"{HIDDEN}/{check_job_id(job_id)}/{stem}.part"
+    name = f"{HIDDEN}/{check_job_id(job_id)}/{stem}{PART}"
     check_name(name)
     return name
+
+
+def draw_part() -> str:
+    """A file's name in a job's part folder that nobody else draws."""
+    return os.urandom(8).hex() + PART
 
 
 def check_range(name: str, offset: int, length: int | None) -> None:

@@ -68,8 +68,9 @@ class Destination(Protocol):
         """Make published names durable (fsync of the folders they lie in)."""
         ...
 
-    def put(self, name: str, data: bytes) -> None:
-        """A small file, whole and durable, replacing one of that name."""
+    def put(self, job_id: str, name: str, data: bytes) -> None:
+        """A small file of this job, whole and durable, replacing one of that name. DestinationConnectionError when the
+        job is not prepared here, or was removed meanwhile: a late writer cannot touch the next export's files."""
         ...
 
     def stat(self, name: str) -> StoredFile | None:
@@ -92,8 +93,10 @@ class Destination(Protocol):
         """Remove the job's parts except `keep`, and its part folder when empty; the names removed. Touches nothing else."""
         ...
 
-    def forget(self, job_id: str) -> None:
-        """Remove the job's mark and `.fhirferry` when that is empty: the folder is free for another export."""
+    def forget(self, job_id: str, names: Sequence[str] = ()) -> None:
+        """Where the mark is this job's: remove these visible files, then the mark; the place is free for another export.
+        Else touches nothing but the job's empty part folder. No other job gets the place in between, however long this
+        takes; DestinationUnavailable when somebody else has been at it for long."""
         ...
 
     def free_bytes(self) -> int | None:

@@ -1,7 +1,9 @@
 """Clean-up: work like any other, taken from the ledger, every step idempotent.
 
-Nothing at a destination is deleted before the job's terminal status is committed. A job that was cut off may still have
-a unit running somewhere, so it is swept at once and once more when every such unit must have ended.
+Nothing at a destination is deleted before the job's terminal status is committed, and nothing under a visible name
+unless the place is still the job's: another export has the same names there, so only the destination can tell, and
+`forget` tells and deletes in one. A job that was cut off may still have a unit running somewhere, so it is swept at
+once and once more when every such unit must have ended.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from fhirferry.engine.context import working_for
 from fhirferry.engine.publishing import published_names
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
-from fhirferry.model.errors import FerryError, FolderInUse, TransientError
+from fhirferry.model.errors import FerryError, TransientError
 from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
 
@@ -60,30 +62,18 @@ def _files_must_go(record: ExportJobRecord) -> bool:
 
 
 def _sweep(record: ExportJobRecord, jobs: JobStore, destination: Destination) -> None:
+    if record.status is JobStatus.FAILED and not record.deleted:
+        # It may be retried while this runs, and a sweep could then take a part of the new run that is not listed yet:
+        # its orphans stay hidden until it completes, or is deleted.
+        return
     files = jobs.files(record.id)
-    if record.deleted and record.keep_files:
-        destination.sweep(record.id, frozenset())
+    # Parts first: what a holder that has not noticed yet publishes meanwhile, is there for `forget` or never will be.
+    listed = frozenset(file.part for file in files)
+    destination.sweep(record.id, frozenset() if destination.renames or _files_must_go(record) else listed)
+    if _files_must_go(record):
+        destination.forget(record.id, published_names(files))
+    elif record.deleted:
         destination.forget(record.id)
-    elif _files_must_go(record):
-        # Parts first: what a holder that has not noticed yet publishes meanwhile, is there for `delete` or never will be.
-        destination.sweep(record.id, frozenset())
-        if _ours(record, destination):
-            destination.delete(published_names(files))
-        destination.forget(record.id)
-    elif record.status is not JobStatus.FAILED:
-        # A failed job may be retried while this runs, and a sweep could then take a part of the new run that is not
-        # listed yet: its orphans stay hidden until it completes, or is deleted.
-        destination.sweep(record.id, frozenset())
-
-
-def _ours(record: ExportJobRecord, destination: Destination) -> bool:
-    """Whether the names there are this job's: another export has the same ones. A job that was refused the place never
-    had it, and one that was cleaned before may have left it to the next."""
-    try:
-        destination.check(record.id)
-    except FolderInUse:
-        return False
-    return True
 
 
 def _again_at(record: ExportJobRecord, now: Instant) -> Instant | None:

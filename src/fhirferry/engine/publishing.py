@@ -6,7 +6,6 @@ had committed, and writes the same bytes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 from fhirferry.bulkdata.manifest import MANIFEST, SUMS, manifest, sha256sums
@@ -38,31 +37,10 @@ def finish(destination: Destination, record: ExportJobRecord, files: Sequence[Ou
     """Write the checksums and, last of all, the manifest of a sealed job."""
     destination.sync()
     content = manifest(record, files)
-    _lay(destination, record.id, SUMS, sha256sums(files, content))
+    destination.put(record.id, SUMS, sha256sums(files, content))
     reach("sums-written")
-    _lay(destination, record.id, MANIFEST, content)
+    destination.put(record.id, MANIFEST, content)
     reach("manifest-written")
-    destination.sync()
-
-
-def _lay(destination: Destination, job_id: str, name: str, content: bytes) -> None:
-    """A small file under its final name. It goes through the job's own part folder: a holder that wakes up after its job
-    was cleaned away finds no folder, and cannot touch what another export has laid there since."""
-    if not destination.renames:
-        destination.put(name, content)
-        return
-    there = destination.stat(name)
-    if there is not None and there.bytes == len(content) and b"".join(destination.read(name)) == content:
-        return  # a predecessor's: whoever writes it writes the same bytes
-    part = destination.part_name(job_id, f"{name}-{os.urandom(8).hex()}")
-    writer = destination.create(part)
-    try:
-        writer.write(content)
-        writer.commit()
-        destination.publish(part, name)
-    except BaseException:
-        writer.abort()
-        raise
 
 
 def published_names(files: Iterable[OutputFile]) -> list[str]:

@@ -89,7 +89,7 @@ class DestinationSuite:
             lambda: destination.create(name),
             lambda: destination.publish(good, name),
             lambda: destination.publish(name, "Patient-1.ndjson"),
-            lambda: destination.put(name, DATA),
+            lambda: destination.put(JOB, name, DATA),
             lambda: destination.stat(name),
             lambda: list(destination.read(name)),
             lambda: destination.delete([good, name]),
@@ -115,7 +115,7 @@ class DestinationSuite:
     def test_a_finished_file_cannot_be_hidden(self, destination: Destination) -> None:
         destination.prepare(JOB)
         with pytest.raises(RequestError):
-            destination.put(".fhirferry/x", DATA)
+            destination.put(JOB, ".fhirferry/x", DATA)
         if destination.renames:
             with pytest.raises(RequestError):
                 destination.publish(self.write(destination, "a"), ".fhirferry/x")
@@ -233,7 +233,7 @@ class DestinationSuite:
         if not destination.renames:
             pytest.skip("nothing is renamed here")
         destination.prepare(JOB)
-        destination.put("Patient-1.ndjson", b"foreign\n")
+        destination.put(JOB, "Patient-1.ndjson", b"foreign\n")
         part = self.write(destination, "a")
         with pytest.raises(PermanentError):
             destination.publish(part, "Patient-1.ndjson")
@@ -245,7 +245,7 @@ class DestinationSuite:
     def test_list_is_by_name_and_hides_what_is_unfinished(self, destination: Destination) -> None:
         destination.prepare(JOB)
         for name in ("b.txt", "a/z.txt", "a.txt", "a/b/c.txt"):
-            destination.put(name, name.encode())
+            destination.put(JOB, name, name.encode())
         part = self.write(destination, "hidden")
         every = sorted(["a.txt", "a/b/c.txt", "a/z.txt", "b.txt", *([] if destination.renames else [part])])
         assert self.names(destination) == every
@@ -265,7 +265,7 @@ class DestinationSuite:
 
     def test_stat(self, destination: Destination) -> None:
         destination.prepare(JOB)
-        destination.put("a/x.json", b"12345")
+        destination.put(JOB, "a/x.json", b"12345")
         stored = destination.stat("a/x.json")
         assert stored is not None
         assert (stored.name, stored.bytes) == ("a/x.json", 5)
@@ -297,7 +297,7 @@ class DestinationSuite:
 
     def test_reading_what_is_not_there_is_a_request_error(self, destination: Destination) -> None:
         destination.prepare(JOB)
-        destination.put("a/b.json", DATA)
+        destination.put(JOB, "a/b.json", DATA)
         for name in ("none", "none/b.json", "a"):
             with pytest.raises(RequestError):
                 list(destination.read(name))
@@ -306,8 +306,8 @@ class DestinationSuite:
 
     def test_put_replaces(self, destination: Destination) -> None:
         destination.prepare(JOB)
-        destination.put("manifest.json", b"a long first one")
-        destination.put("manifest.json", b"second")
+        destination.put(JOB, "manifest.json", b"a long first one")
+        destination.put(JOB, "manifest.json", b"second")
         assert self.body(self.again(destination), "manifest.json") == b"second"
         assert self.names(destination) == ["manifest.json"]
 
@@ -316,7 +316,7 @@ class DestinationSuite:
     def test_delete_is_idempotent_and_leaves_neighbours(self, destination: Destination) -> None:
         destination.prepare(JOB)
         for name in ("deleted/a.json", "deleted/b.json", "a.json", "ab.json"):
-            destination.put(name, DATA)
+            destination.put(JOB, name, DATA)
         for _ in range(2):
             destination.delete(["deleted/a.json", "a.json", "never.json", "never/there.json"])
             assert self.names(destination) == ["ab.json", "deleted/b.json"]
@@ -328,7 +328,7 @@ class DestinationSuite:
 
     def test_sweep_removes_the_jobs_parts_but_those_kept(self, destination: Destination) -> None:
         destination.prepare(JOB)
-        destination.put("manifest.json", DATA)
+        destination.put(JOB, "manifest.json", DATA)
         keep, *drop = (self.write(destination, stem) for stem in ("keep", "drop-1", "drop-2"))
         assert list(destination.sweep(OTHER, frozenset())) == []
         assert sorted(destination.sweep(JOB, frozenset({keep}))) == drop
@@ -371,7 +371,7 @@ class DestinationSuite:
     )
     def test_files_of_a_forgotten_export_are_refused(self, destination: Destination, name: str) -> None:
         destination.prepare(JOB)
-        destination.put(name, DATA)
+        destination.put(JOB, name, DATA)
         destination.forget(JOB)
         calls: list[Callable[[], object]] = [
             lambda: destination.prepare(OTHER),
@@ -384,7 +384,7 @@ class DestinationSuite:
 
     def test_unrelated_files_are_tolerated_and_stay(self, destination: Destination) -> None:
         destination.prepare(JOB)
-        destination.put("README.txt", b"mine")
+        destination.put(JOB, "README.txt", b"mine")
         destination.forget(JOB)
         destination.check(OTHER)
         destination.prepare(OTHER)

@@ -16,6 +16,7 @@ import pytest
 
 from fhirferry.destinations import part_writer
 from fhirferry.destinations.folder import FolderDestination
+from fhirferry.faultpoints import POINTS
 from fhirferry.model.errors import DestinationConnectionError, DestinationUnavailable, PermanentError
 from tests.unit.destinations.places import JOB, write
 
@@ -88,7 +89,7 @@ def test_a_failed_sync_is_owed_still(
 
 
 def test_put_is_durable_when_it_returns(folder: FolderDestination, journal: list[str]) -> None:
-    folder.put("a/manifest.json", b"{}")
+    folder.put(JOB, "a/manifest.json", b"{}")
     temporary = journal[2]
     assert temporary.startswith("fsync .fhirferry/")
     assert journal == ["mkdir a", "fsync .", temporary, "rename manifest.json", "fsync a", "fsync ."]
@@ -243,7 +244,7 @@ writer.commit()
 """
 
 
-@pytest.mark.parametrize("point", ["writing", "file-before-sync", "file-synced"])
+@pytest.mark.parametrize("point", ["writing", *(point for point in POINTS if point.startswith("file-"))])
 def test_a_writer_killed_in_the_middle_leaves_nothing_visible(
     folder: FolderDestination, root: Path, start: Callable[..., subprocess.Popen[bytes]], point: str
 ) -> None:
@@ -258,14 +259,26 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_visible(
     assert list(root.iterdir()) == []
 
 
-def test_a_put_killed_in_the_middle_is_swept(folder: FolderDestination, root: Path) -> None:
-    """L15: what nobody lists is removed, also the half of a manifest."""
-    orphan = root / ".fhirferry" / "00ff.tmp"
-    orphan.write_bytes(b"{")
+@pytest.mark.parametrize("call", ["put", "prepare"])
+def test_a_small_file_killed_in_the_middle_is_swept(root: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """L15: what nobody lists is removed, also the half of a manifest or of a mark."""
+    folder = FolderDestination(root)
+    if call == "put":
+        folder.prepare(JOB)
+    honest = os.fsync
+    with monkeypatch.context() as killed:
+        killed.setattr(
+            os, "fsync", lambda fd: (honest if os.path.isdir(f"/proc/self/fd/{fd}") else failing(errno.EIO))(fd)
+        )
+        killed.setattr(os, "unlink", failing(errno.EIO))  # a killed process tidies nothing
+        with pytest.raises(DestinationUnavailable):
+            folder.put(JOB, "manifest.json", b"{}") if call == "put" else folder.prepare(JOB)
+    (orphan,) = [stored.name for stored in folder.list(".fhirferry/") if stored.name != ".fhirferry/job"]
     assert list(folder.sweep("77aa0042", frozenset())) == []
-    assert orphan.exists()
-    assert list(folder.sweep(JOB, frozenset())) == [".fhirferry/00ff.tmp"]
-    assert not orphan.exists()
+    assert (root / orphan).exists()
+    assert list(folder.sweep(JOB, frozenset())) == [orphan]
+    folder.forget(JOB)
+    assert list(root.iterdir()) == []
 
 
 LIMITED = """

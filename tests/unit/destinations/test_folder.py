@@ -117,7 +117,7 @@ def test_s26_a_disk_really_full_passes_and_works_again_with_room(mounted: Callab
         writer.write(b"x" * 300_000)
     writer.abort()
     with pytest.raises(DestinationUnavailable, match="free some space"):
-        destination.put("manifest.json", b"x" * 300_000)
+        destination.put(JOB, "manifest.json", b"x" * 300_000)
     assert [stored.name for stored in destination.list()] == []
     assert [stored.name for stored in destination.list(".fhirferry/")] == [".fhirferry/job"]
     room = destination.free_bytes()
@@ -177,7 +177,7 @@ def test_links_inside_the_destination_do_not_lead_out(folder: FolderDestination,
         lambda: folder.publish(part, "link/Patient-1.ndjson"),
         lambda: folder.publish(part, "Patient-1.ndjson"),
         lambda: folder.publish(part, "Patient-2.ndjson"),
-        lambda: folder.put("link/x.json", b"{}"),
+        lambda: folder.put(JOB, "link/x.json", b"{}"),
         lambda: folder.delete(["link/secret.json"]),
         lambda: list(folder.read("link/secret.json")),
         lambda: list(folder.read("Patient-1.ndjson")),
@@ -188,7 +188,7 @@ def test_links_inside_the_destination_do_not_lead_out(folder: FolderDestination,
     assert folder.stat("Patient-1.ndjson") is None
     assert folder.stat("link/secret.json") is None
     assert list(folder.list()) == []
-    folder.put("Patient-1.ndjson", b"mine")  # replaces the link, not what it leads to
+    folder.put(JOB, "Patient-1.ndjson", b"mine")  # replaces the link, not what it leads to
     assert (outside / "secret.json").read_text() == "secret"
     assert os.listdir(outside) == ["secret.json"]
 
@@ -232,7 +232,7 @@ def test_nobody_else_can_read_what_was_written(root: Path) -> None:
         destination.prepare(JOB)
         write(destination, "waiting")
         destination.publish(write(destination), "deleted/Bundle-1.ndjson")
-        destination.put("manifest.json", b"{}")
+        destination.put(JOB, "manifest.json", b"{}")
     finally:
         os.umask(old)
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (root, *root.rglob("*"))}
@@ -293,7 +293,7 @@ def test_a_damaged_mark_is_anothers_and_not_printed(folder: FolderDestination, r
 def test_nothing_is_left_of_a_deleted_export(folder: FolderDestination, root: Path) -> None:
     folder.publish(write(folder), "deleted/Bundle-1.ndjson")
     folder.publish(write(folder, "b"), "Patient-1.ndjson")
-    folder.put("manifest.json", b"{}")
+    folder.put(JOB, "manifest.json", b"{}")
     folder.sweep(JOB, frozenset())
     folder.delete([stored.name for stored in folder.list()])
     folder.forget(JOB)
@@ -320,7 +320,7 @@ def test_a_put_after_the_job_was_forgotten_fails(folder: FolderDestination, root
     folder.sweep(JOB, frozenset())
     folder.forget(JOB)
     with pytest.raises(DestinationConnectionError, match="removed meanwhile"):
-        folder.put("manifest.json", b"{}")
+        folder.put(JOB, "manifest.json", b"{}")
     assert list(root.iterdir()) == []
 
 

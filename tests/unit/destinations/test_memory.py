@@ -27,9 +27,9 @@ def test_s26_failures_come_once_each_in_order_and_change_nothing() -> None:
     assert stored is not None
     assert stored.modified == 42
     with pytest.raises(DestinationUnavailable):
-        destination.put("manifest.json", b"{}")
+        destination.put("job-1", "manifest.json", b"{}")
     assert list(destination.list()) == []
-    destination.put("manifest.json", b"{}")
+    destination.put("job-1", "manifest.json", b"{}")
 
 
 @pytest.mark.parametrize(
