@@ -39,6 +39,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def ledger(self) -> str:
         return _url("sqlite", Path(self.home, "ledger.db"))
 
+    def open_to_others(self) -> bool:
+        """The home is there, and its mode lets others look in. What we make is private; whose folder it is decides."""
+        try:
+            return os.name == "posix" and bool(os.stat(self.home).st_mode & 0o077)  # noqa: PTH116
+        except OSError:
+            return False
+
     def make_home(self) -> None:
         """Create the home on first use: mode 0700 (it holds health data), with a `.gitignore` so that nobody commits it.
         An existing folder is left as it is. RequestError when it cannot be made."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from fhirferry.model.errors import FerryError, RequestError, SnapshotGone
+from fhirferry.model.errors import FerryError, RequestError, SnapshotGone, SourceConnectionError
 
 
 class Exit(IntEnum):
@@ -26,7 +26,8 @@ def exit_for(error: BaseException, command: str) -> Exit:
         return Exit.FORCED
     if isinstance(error, SnapshotGone) and command == "verify":
         return Exit.CANNOT_TELL
-    if isinstance(error, RequestError):
+    # What was given as a store is none. While a job runs, the job has the error, and no command ends with it.
+    if isinstance(error, (RequestError, SourceConnectionError)):
         return Exit.USAGE
     return Exit.FAILED
 

@@ -63,12 +63,12 @@ def command(
 
     The same command while its job is unfinished resumes that job. Ctrl-C stops at a commit point.
     """
-    from fhirferry.cli.opening import ledger_address, open_exporter, store_address
+    from fhirferry.cli.opening import ledger_to_make, open_exporter, store_address
     from fhirferry.settings import keep_apart, path_of
 
     _refuse_combinations(ctx, options)
     store = store_address(invocation, source)
-    ledger = options["ledger"] or invocation.settings.ledger
+    ledger = ledger_to_make(invocation, options["ledger"])
     keep_apart(destination, store, ledger)
     request, settings = _request(options), _settings(options)
     there = path_of(ledger).exists()
@@ -78,7 +78,8 @@ def command(
                 return _plan(invocation, exporter, request, store, destination)
             # A command that is refused leaves no empty ledger behind, and no home.
             exporter.check(request, source=store, destination=destination)
-    ledger_address(invocation, options["ledger"], create=True)
+    if not options["ledger"]:
+        invocation.settings.make_home()
     with open_exporter(ledger, executor=options["executor"], poll=0.2) as exporter:
         job, resumed = _find_or_start(invocation, exporter, request, settings, store, destination, options["new"])
         if options["detach"]:

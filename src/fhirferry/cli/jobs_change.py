@@ -37,7 +37,7 @@ def cancel(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
     from fhirferry.cli.lines import JobLine
     from fhirferry.cli.opening import ledger_address, open_exporter, pick
 
-    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+    with open_exporter(ledger_address(invocation, ledger)) as exporter:
         job = exporter.job(pick(exporter, job_id).id)
         record = job.cancel()
         problems: list[str] = []
@@ -57,7 +57,7 @@ def _queue_again(invocation: Invocation, job_id: str, ledger: str | None) -> Exi
     from fhirferry.cli.texts_jobs import advice
     from fhirferry.model.job import JobStatus
 
-    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+    with open_exporter(ledger_address(invocation, ledger)) as exporter:
         record = pick(exporter, job_id)
         # A queued job is where the command would bring it: typing it twice is no mistake.
         if record.status is not JobStatus.QUEUED:

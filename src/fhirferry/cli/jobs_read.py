@@ -22,14 +22,15 @@ def list_jobs(invocation: Invocation, unfinished: bool, ledger: str | None) -> E
     from fhirferry.cli.opening import ledger_address, open_exporter
     from fhirferry.cli.texts_jobs import job_table, queue
 
-    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+    address = ledger_address(invocation, ledger)
+    with open_exporter(address) as exporter:
         records = exporter.jobs(unfinished=unfinished)
     now = invocation.clock()
     for record in records:
         invocation.console.line(JobLine.of(record))
     if records:
         invocation.console.text(job_table(records, now))
-    else:
+    elif address:
         invocation.console.say("No unfinished jobs." if unfinished else "No jobs.")
     waiting = queue(records, now)
     if waiting:
@@ -48,7 +49,7 @@ def show(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
     from fhirferry.cli.resuming import command_for
     from fhirferry.cli.texts_jobs import file_table, job_page
 
-    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+    with open_exporter(ledger_address(invocation, ledger)) as exporter:
         record = pick(exporter, job_id)
         files = exporter.job(record.id).files()
     invocation.console.line(JobLine.of(record))

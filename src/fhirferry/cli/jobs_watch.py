@@ -29,7 +29,7 @@ def watch(invocation: Invocation, job_id: str | None, interval: float, ledger: s
 
     console = invocation.console
     told: dict[str, str] = {}
-    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+    with open_exporter(ledger_address(invocation, ledger)) as exporter:
         only = pick(exporter, job_id).id if job_id else None
         following = {only} if only else set()
         while True:
@@ -67,7 +67,7 @@ def wait(invocation: Invocation, job_id: str, timeout: float | None, ledger: str
     from fhirferry.cli.running import exit_of
     from fhirferry.cli.texts_jobs import advice, watched
 
-    with open_exporter(ledger_address(invocation, ledger, create=False)) as exporter:
+    with open_exporter(ledger_address(invocation, ledger)) as exporter:
         record = exporter.job(pick(exporter, job_id).id).wait(timeout)
     now = invocation.clock()
     invocation.console.line(JobLine.of(record))

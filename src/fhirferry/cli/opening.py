@@ -25,14 +25,25 @@ def store_address(invocation: Invocation, given: str | None) -> str:
     return url
 
 
-def ledger_address(invocation: Invocation, given: str | None, *, create: bool) -> str:
-    """The ledger's URL: the one given, else the default one, whose folder is made where `create` says so."""
+def ledger_address(invocation: Invocation, given: str | None) -> str | None:
+    """The URL of the ledger that was given, which must be there, else of the default one. None: that one is not there
+    yet, and people were told."""
     url = given or invocation.settings.ledger
-    if create and not given:
-        invocation.settings.make_home()
     path = path_of(url)
-    if not create and not path.exists():
-        raise RequestError(f"there is no ledger at {path}: no export was started here (see --ledger, FHIRFERRY_HOME)")
+    if path.exists():
+        return url
+    if given:
+        raise RequestError(f"there is no ledger at {path}; an export makes it: fhirferry export --ledger {path}")
+    invocation.console.say(f"No jobs yet: there is no ledger at {path} (see --ledger, FHIRFERRY_HOME).")
+    return None
+
+
+def ledger_to_make(invocation: Invocation, given: str | None) -> str:
+    """The URL of the ledger that was given, else of the default one. It need not be there; nothing is made yet."""
+    url = given or invocation.settings.ledger
+    path = path_of(url)
+    if given and not path.parent.is_dir():
+        raise RequestError(f"cannot make the ledger {path}: there is no folder {path.parent}")
     return url
 
 

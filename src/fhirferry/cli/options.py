@@ -165,6 +165,7 @@ class Invocation:
         self.config: ConfigFile | None = None
         self._shared: dict[str, Any] = {}
         self._typed: set[str] = set()
+        self._settings: Settings | None = None
 
     @property
     def debug(self) -> bool:
@@ -172,9 +173,17 @@ class Invocation:
 
     @property
     def settings(self) -> Settings:
-        from fhirferry.settings import Settings
+        """Asked for by whoever uses the home: then people are told, once, that it is open to others."""
+        if self._settings is None:
+            from fhirferry.settings import Settings
 
-        return Settings.at(self._shared.get("home"))
+            self._settings = Settings.at(self._shared.get("home"))
+            if self._settings.open_to_others():
+                place = self._settings.home
+                self.console.say(
+                    f"Others on this machine may look into {place}; to shut it: chmod 700 {_quoted(place)}"
+                )
+        return self._settings
 
     def keep(self, name: str, value: Any, *, typed: bool) -> Any:
         """Remember a shared option; what was typed before the command's name beats a variable behind it."""
@@ -185,6 +194,12 @@ class Invocation:
             if name == "quiet":
                 self.console.quiet = True
         return self._shared.get(name)
+
+
+def _quoted(path: str) -> str:
+    from shlex import quote  # only for a person to type
+
+    return quote(path)
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

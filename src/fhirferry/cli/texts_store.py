@@ -25,7 +25,8 @@ def import_page(totals: ImportTotals, store: str, seconds: float) -> str:
     per_second = f", {totals.resources / seconds:,.0f} resources/s" if seconds else ""
     lines = [
         table(("TYPE", *(name.upper() for name in names)), rows, right=range(1, 7)),
-        f"Read {counted(totals.files, 'file')} with {counted(totals.resources, 'resource')} ({format_size(totals.bytes)}) into {store} in "
+        f"Read {counted(totals.files, 'file')} with {counted(totals.resources, 'resource')} "
+        f"({format_size(totals.bytes)}) into {store} in "
         f"{format_duration(seconds)}{per_second}.",
     ]
     if totals.skipped:

@@ -38,7 +38,7 @@ def command(
     """
     from fhirferry.cli.interrupts import stop_on_signal
     from fhirferry.cli.lines import JobLine
-    from fhirferry.cli.opening import ledger_address, open_exporter
+    from fhirferry.cli.opening import ledger_address, ledger_to_make, open_exporter
     from fhirferry.cli.progress import Progress
     from fhirferry.cli.running import exit_of
     from fhirferry.cli.texts_jobs import milestone
@@ -49,7 +49,10 @@ def command(
         console.line(JobLine.of(record))
         console.text(milestone(record))
 
-    address = ledger_address(invocation, ledger, create=True)
+    # One that was named must be there: a worker on a mistyped one would wait for ever.
+    address = ledger_address(invocation, ledger) if ledger else ledger_to_make(invocation, None)
+    if not ledger:
+        invocation.settings.make_home()
     with open_exporter(address, executor=executor, poll=poll) as exporter:
         progress = Progress(console, invocation.clock, named=True, changed=changed)
         with stop_on_signal(console, STOPPING) as stop:

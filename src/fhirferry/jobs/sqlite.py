@@ -7,6 +7,7 @@ when it returns (WAL, synchronous=FULL: one fsync); what only looks, an idle pol
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -19,7 +20,14 @@ from fhirferry import faultpoints
 from fhirferry.jobs import documents, holder, rules, sql
 from fhirferry.jobs.protocol import Beat
 from fhirferry.model import job
-from fhirferry.model.errors import JobConflict, PermanentError, StoreBusy, StoreDamaged, TransientError
+from fhirferry.model.errors import (
+    JobConflict,
+    PermanentError,
+    RequestError,
+    StoreBusy,
+    StoreDamaged,
+    TransientError,
+)
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
@@ -33,11 +41,14 @@ SCHEMAS = ("schema-1",)
 """Applied in order; `user_version` counts those that are in. A new one is appended, an old one never changed."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class SqliteJobStore:
     """JobStore in the SQLite file `path`, which is made (mode 0600) when it is not there; its folder must be.
 
     clock: the ledger's time. is_dead: tells of a holder that it has certainly ended. timeout: seconds to wait for other
-    writers. Opening raises PermanentError (cannot be opened, not a ledger, written by a newer version), StoreDamaged,
+    writers. Opening raises RequestError (what is at `path` cannot be a ledger of this version), StoreDamaged,
     StoreBusy. Every method raises StoreBusy, StoreDamaged, and TransientError when the disk is full.
     """
 
@@ -54,7 +65,7 @@ class SqliteJobStore:
         self._is_dead = is_dead
         self._sql = sql.queries("ledger")
         self._lock = threading.Lock()
-        with _translated(self._path):
+        with _translated(self._path, opening=True):
             self._db = _open(self._path, timeout)
 
     def now(self) -> Instant:
@@ -219,7 +230,8 @@ def _open(path: str, timeout: float) -> sqlite3.Connection:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
-        raise PermanentError(f"cannot make the ledger {path}: {error.strerror}") from error
+        text = f"cannot make the ledger {path}: {error.strerror}"
+        raise (TransientError if error.errno in FULL else RequestError)(text) from error
     db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         db.execute("pragma synchronous = full")
@@ -239,15 +251,15 @@ def _open(path: str, timeout: float) -> sqlite3.Connection:
 
 
 def _missing_schemas(db: sqlite3.Connection, path: str) -> range:
-    """Indexes of SCHEMAS that are not in yet. PermanentError when the file is something else, or from the future."""
+    """Indexes of SCHEMAS that are not in yet. RequestError when the file is something else, or from the future."""
     (application,) = db.execute("pragma application_id").fetchone()
     (version,) = db.execute("pragma user_version").fetchone()
     if application != APPLICATION_ID:
         (tables,) = db.execute("select count(*) from sqlite_master").fetchone()
         if application or version or tables:
-            raise PermanentError(f"{path} is a SQLite database, but not a fhirferry ledger; name another file")
+            raise RequestError(f"{path} is a SQLite database, but not a fhirferry ledger; name another file")
     if version > len(SCHEMAS):
-        raise PermanentError(
+        raise RequestError(
             f"the ledger {path} was written by a newer fhirferry (schema {version}, this one knows {len(SCHEMAS)})"
         )
     return range(version, len(SCHEMAS))
@@ -281,22 +293,24 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translated(path: str, *, opening: bool = False) -> Iterator[None]:
     """SQLite's errors as ours. The caller's own mistakes (a closed store) stay what they are."""
     try:
         yield
     except sqlite3.ProgrammingError:
         raise
     except sqlite3.Error as error:
-        raise _as_ours(path, error) from error
+        raise _as_ours(path, error, opening) from error
 
 
-def _as_ours(path: str, error: sqlite3.Error) -> Exception:
+def _as_ours(path: str, error: sqlite3.Error, opening: bool) -> Exception:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"the ledger {path} is locked by another process")
+    if opening and code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN):
+        return RequestError(f"{path} is not a fhirferry ledger, or its first page is overwritten; name another file")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreDamaged(f"{path} is damaged, or not a ledger: {error}; name another file, or restore a backup")
+        return StoreDamaged(f"the ledger {path} is damaged: {error}; restore a backup")
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return TransientError(f"the ledger {path} could not be written: {error}; is the disk full?")
     return PermanentError(f"the ledger {path} cannot be used: {error}")

@@ -108,13 +108,13 @@ def test_list_of_nothing(exporter: FakeExporter, run: Run) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No jobs.\n")
 
 
-@pytest.mark.parametrize("command", [["list"], ["show", "a"], ["prune", "--older-than", "1d"]])
-def test_no_ledger_is_told_with_its_place(
-    command: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("command", "code"), [(["list"], 0), (["show", "a"], 2), (["prune", "--older-than", "1d"], 0)])
+def test_no_default_ledger_is_told_with_its_place_and_means_no_jobs(
+    command: list[str], code: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("jobs", *command)
-    assert result.exit_code == 2
+    assert result.exit_code == code
     assert f"no ledger at {tmp_path}/fhirferry-data/ledger.db" in result.stderr
     assert list(tmp_path.iterdir()) == []
 

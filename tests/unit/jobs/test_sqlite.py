@@ -14,7 +14,7 @@ import pytest
 
 from fhirferry.jobs import sql, sqlite
 from fhirferry.jobs.sqlite import SqliteJobStore
-from fhirferry.model.errors import PermanentError, StoreBusy, StoreDamaged
+from fhirferry.model.errors import PermanentError, RequestError, StoreBusy, StoreDamaged
 from fhirferry.testing.job_store_bench import START, a_record, advanced
 
 
@@ -83,7 +83,7 @@ def test_what_workers_poll_is_found_by_an_index_and_without_sorting_records(jobs
 
 
 def test_a_ledger_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PermanentError, match="cannot make the ledger"):
+    with pytest.raises(RequestError, match="cannot make the ledger"):
         opened(tmp_path / "nowhere" / "ledger.db")
 
 
@@ -92,7 +92,7 @@ def test_another_sqlite_file_is_refused_and_left_alone(path: Path) -> None:
     other.execute("create table precious (x)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(PermanentError, match="not a fhirferry ledger"):
+    with pytest.raises(RequestError, match="not a fhirferry ledger"):
         opened(path)
     assert path.read_bytes() == before
 
@@ -100,7 +100,7 @@ def test_another_sqlite_file_is_refused_and_left_alone(path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     path.write_bytes(b"Hello, I am a letter.\n" * 100)
     before = path.read_bytes()
-    with pytest.raises(StoreDamaged, match="not a ledger"):
+    with pytest.raises(RequestError, match="not a fhirferry ledger"):
         opened(path)
     assert path.read_bytes() == before
 
@@ -137,7 +137,7 @@ def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
     db = sqlite3.connect(path)
     db.execute("pragma user_version = 99")
     db.close()
-    with pytest.raises(PermanentError, match=r"newer fhirferry \(schema 99"):
+    with pytest.raises(RequestError, match=r"newer fhirferry \(schema 99"):
         opened(path)
 
 
