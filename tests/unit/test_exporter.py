@@ -123,6 +123,53 @@ def test_a_place_that_holds_another_export_is_refused_at_the_kick_off(house: Hou
     assert len(house.jobs.list()) == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("data", r"data holds store\.db; give a folder of its own"),
+        ("", r"holds data/store\.db; give"),
+        ("data/../data/", "data holds store"),
+        ("link", "data holds store"),
+        ("data/store.db", r"store\.db is a store or ledger; give"),
+        ("jobs", r"jobs holds ledger\.db; give"),
+    ],
+)
+def test_an_export_never_lies_where_store_or_ledger_would_be_handed_on_with_it(
+    tmp_path: Path, place: str, says: str
+) -> None:
+    for folder in ("data", "jobs"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    store = tmp_path / "data" / "store.db"
+    SqliteStore(str(store), clock=system_clock, create=True).close()
+    with contextlib.closing(Exporter(ledger=f"sqlite://{tmp_path}/jobs/ledger.db")) as exporter:
+        way = {"source": f"sqlite://{store}", "destination": f"file://{tmp_path}/{place}"}
+        for call in (exporter.start, exporter.find_or_start, exporter.plan, exporter.check):
+            with pytest.raises(RequestError, match=says):
+                call(ALL, **way)
+        assert exporter.jobs() == ()
+        beside = exporter.start(ALL, source=way["source"], destination=f"file://{tmp_path}/data/out")
+        assert beside.status().status is JobStatus.QUEUED, "a folder of its own, though below theirs"
+
+
+def test_store_and_ledger_are_two_files(tmp_path: Path) -> None:
+    with contextlib.closing(Exporter(ledger=f"sqlite://{tmp_path}/one.db")) as exporter:
+        with pytest.raises(RequestError, match="must be two files"):
+            exporter.start(ALL, source=f"sqlite://{tmp_path}/./one.db", destination=f"file://{tmp_path}/out")
+        assert exporter.jobs() == ()
+
+
+def test_equal_calls_find_one_job_and_other_calls_start_their_own(house: House, exporter: Exporter) -> None:
+    job, was_there = exporter.find_or_start(ALL, **WAY)
+    again, found = exporter.find_or_start(ALL, **WAY)
+    assert (was_there, found, again.id) == (False, True, job.id)
+    assert exporter.find_or_start(ALL, **WAY, requestor="bob")[1] is False
+    exporter.worker().run_job(job.id)
+    house.clock.advance(1)
+    with pytest.raises(FolderInUse):
+        exporter.find_or_start(ALL, **WAY)
+
+
 def test_find_gives_the_unfinished_job_of_the_same_request_and_way(house: House, exporter: Exporter) -> None:
     assert exporter.find(ALL, **WAY) is None
     job = exporter.start(ALL, **WAY)
