@@ -30,6 +30,7 @@ from fhirferry.model.request import ExportRequest
 
 if TYPE_CHECKING:
     from fhirferry.destinations.protocol import Destination
+    from fhirferry.engine.unit import OnPage
     from fhirferry.engine.verify_findings import Finding, Progress, VerifyReport
     from fhirferry.engine.worker import Worker
     from fhirferry.jobs.protocol import JobStore
@@ -220,6 +221,7 @@ class Exporter:
         stop: threading.Event | None = None,
         log: Callable[[str], None] = lambda _: None,
         on_progress: Callable[[ExportJobRecord], None] = lambda _: None,
+        on_page: OnPage | None = None,
     ) -> Worker:
         """A worker on this ledger; see `engine.worker.Worker`. RequestError for a wrong executor."""
         from fhirferry.engine.executors import parse_executor
@@ -237,6 +239,7 @@ class Exporter:
             stop=stop,
             log=log,
             on_progress=on_progress,
+            on_page=on_page,
         )
 
     def prune(self, before: Instant) -> Sequence[str]:

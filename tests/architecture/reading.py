@@ -35,6 +35,7 @@ DRIVERS: Mapping[str, tuple[str, ...]] = {
     "msgspec": ("*",),
     "sqlite3": ("jobs.sqlite", "store.*"),
     "click": ("cli.*",),
+    "rich": ("cli.bars",),
     "isal": ("engine.*", "importing.*"),
     "zstandard": ("importing.*",),
 }

@@ -13,8 +13,6 @@ from fhirferry.cli.options import Invocation, define, json_option, option
 from fhirferry.cli.values import DATABASE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fhirferry.importing.importer import ImportTotals
 
 EXAMPLE = """
@@ -37,6 +35,7 @@ def command(invocation: Invocation, paths: tuple[Path, ...], store: str | None, 
     """
     from fhirferry.cli.interrupts import stop_on_signal
     from fhirferry.cli.lines_store import BadLine, ImportLine
+    from fhirferry.cli.progress_import import ImportProgress
     from fhirferry.cli.texts_store import import_page
     from fhirferry.importing.importer import import_paths
     from fhirferry.settings import path_of
@@ -53,7 +52,7 @@ def command(invocation: Invocation, paths: tuple[Path, ...], store: str | None, 
             console.error(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
 
     start = time.monotonic()
-    tell = _progress(invocation, start)
+    progress = ImportProgress(console, invocation.clock, paths)
     stopped = False
     so_far: list[ImportTotals] = []
     with (
@@ -65,7 +64,7 @@ def command(invocation: Invocation, paths: tuple[Path, ...], store: str | None, 
             so_far[:] = [totals]
             if stop.is_set():
                 raise _Stopped
-            tell(totals)
+            progress(totals)
 
         try:
             totals = import_paths(
@@ -91,24 +90,3 @@ def command(invocation: Invocation, paths: tuple[Path, ...], store: str | None, 
 
 class _Stopped(Exception):
     """Leave the import at a batch's end."""
-
-
-def _progress(invocation: Invocation, start: float) -> Callable[[ImportTotals], None]:
-    from fhirferry.model.instant import SECOND
-    from fhirferry.model.quantity import format_size
-
-    console, clock = invocation.console, invocation.clock
-    every = SECOND // 2 if console.on_terminal else 5 * SECOND
-    due = clock() + every
-
-    def tell(totals: ImportTotals) -> None:
-        nonlocal due
-        if (now := clock()) >= due:
-            due = now + every
-            rate = totals.resources / max(time.monotonic() - start, 0.001)
-            console.progress(
-                f"importing: {totals.files:,} files, {totals.resources:,} resources, "
-                f"{format_size(totals.bytes)}, {rate:,.0f}/s, {totals.bad:,} bad"
-            )
-
-    return tell

@@ -21,6 +21,7 @@ def stop_on_signal(console: Console, first: str) -> Iterator[threading.Event]:
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
         if stop.is_set():
             # No clean-up on purpose: whoever asks twice waits no longer, and what is committed is safe by design.
+            console.leave()
             os._exit(Exit.FORCED)
         stop.set()
         console.say(first)

@@ -24,11 +24,16 @@ def watch(invocation: Invocation, job_id: str | None, interval: float, ledger: s
     """
     from fhirferry.cli.lines import JobLine
     from fhirferry.cli.opening import ledger_address, open_exporter, pick
+    from fhirferry.cli.progress import Progress
     from fhirferry.cli.running import exit_of
     from fhirferry.cli.texts_jobs import watched
+    from fhirferry.cli.view import more
 
     console = invocation.console
     told: dict[str, str] = {}
+    progress = Progress(console, invocation.clock, here=False)
+    # Where bars show how far it is, and with -q, a text only says what became of a job. Lines for programs say all.
+    brief = not console.json and (console.quiet or console.drawing)
     with open_exporter(ledger_address(invocation, ledger)) as exporter:
         only = pick(exporter, job_id).id if job_id else None
         following = {only} if only else set()
@@ -39,11 +44,14 @@ def watch(invocation: Invocation, job_id: str | None, interval: float, ledger: s
             ended = [record for record in exporter.jobs() if record.id in gone] if gone else []
             following = {record.id for record in unfinished}
             for record in [*ended, *unfinished]:
-                text = watched(record, invocation.clock())
-                if told.get(record.id) != text:
-                    told[record.id] = text
+                progress(record)
+                now = invocation.clock()
+                text = watched(record, now)
+                news = str(record.status) if brief else text
+                if told.get(record.id) != news:
+                    told[record.id] = news
                     console.line(JobLine.of(record))
-                    console.text(text)
+                    console.text(", ".join([text, *more(progress.of(record.id, now))]))
             if only and gone:
                 return exit_of(ended[0]) if ended else Exit.FAILED
             if console.closed or not unfinished:

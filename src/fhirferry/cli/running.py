@@ -35,7 +35,8 @@ def run_here(
     with stop_on_signal(console, STOPPING) as stop:
         if not resumed:
             console.say(f"Export job {job.id} started.")
-        worker = exporter.worker(stop=stop, log=console.say, on_progress=Progress(console, invocation.clock))
+        progress = Progress(console, invocation.clock)
+        worker = exporter.worker(stop=stop, log=console.say, on_progress=progress, on_page=progress.page)
         try:
             record = worker.run_job(job.id)
         except JobNotFound:  # it was there a moment ago, so the command is not to blame: not a usage error

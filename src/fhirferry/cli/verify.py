@@ -11,8 +11,6 @@ from fhirferry.cli.options import Invocation, define, json_option, option
 from fhirferry.cli.values import DATABASE, FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fhirferry.engine.verify_findings import Finding
 
 EXAMPLE = """
@@ -32,6 +30,7 @@ def command(invocation: Invocation, target: str, against: str | None) -> Exit:
     """
     from fhirferry.cli.lines_verify import FindingLine, VerifyLine
     from fhirferry.cli.opening import open_exporter, store_address
+    from fhirferry.cli.progress_verify import VerifyProgress
     from fhirferry.cli.texts_verify import finding_text, verify_page
     from fhirferry.engine.verify_findings import Outcome
 
@@ -49,7 +48,7 @@ def command(invocation: Invocation, target: str, against: str | None) -> Exit:
             manifest_name=manifest,
             against=source,
             on_finding=on_finding,
-            on_progress=_progress(invocation),
+            on_progress=VerifyProgress(console, invocation.clock),
         )
     console.end_progress()
     console.line(VerifyLine.of(report))
@@ -73,22 +72,3 @@ def _split(target: str) -> tuple[str, str]:
     if not path.is_file():
         raise RequestError(f"there is no {path}; give the folder of an export, or its manifest")
     return target.rpartition("/")[0], path.name
-
-
-def _progress(invocation: Invocation) -> Callable[[str, int, int], None]:
-    """A line every few seconds; (pass, done, total) as engine.verify tells them."""
-    from fhirferry.model.instant import SECOND
-    from fhirferry.model.quantity import format_size
-
-    console, clock = invocation.console, invocation.clock
-    every = SECOND // 2 if console.on_terminal else 5 * SECOND
-    due = clock() + every
-
-    def tell(stage: str, done: int, total: int) -> None:
-        nonlocal due
-        if (now := clock()) >= due:
-            due = now + every
-            amount = f"{format_size(done)} of {format_size(total)}" if stage == "files" else f"{done:,} of {total:,}"
-            console.progress(f"verifying {stage}: {amount}")
-
-    return tell

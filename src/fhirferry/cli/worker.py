@@ -56,7 +56,10 @@ def command(
     with open_exporter(address, executor=executor, poll=poll) as exporter:
         progress = Progress(console, invocation.clock, named=True, changed=changed)
         with stop_on_signal(console, STOPPING) as stop:
-            worker = exporter.worker(max_jobs=max_jobs, stop=stop, log=console.say, on_progress=progress)
+            worker = exporter.worker(
+                max_jobs=max_jobs, stop=stop, log=console.say, on_progress=progress, on_page=progress.page
+            )
             worker.run(until_idle=until_idle)
+    console.end_progress()
     codes = {exit_of(record) for record in progress.last.values()}
     return next((code for code in (Exit.FAILED, Exit.STOPPED, Exit.WITH_ISSUES) if code in codes), Exit.COMPLETE)

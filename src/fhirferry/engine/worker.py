@@ -120,6 +120,7 @@ class Worker:
         return len(taken)
 
     def _run_task(self, record: ExportJobRecord) -> None:
+        self._on_progress(record)
         ExportTask(
             record,
             record.version,
