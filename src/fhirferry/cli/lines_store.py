@@ -12,7 +12,8 @@ from fhirferry.model.instant import format_instant
 
 if TYPE_CHECKING:
     from fhirferry.importing.importer import ImportTotals
-    from fhirferry.store.sqlite import Pruned, StoreInfo
+    from fhirferry.store.info import StoreInfo
+    from fhirferry.store.pruning import Pruned
 
 
 class BadLine(Line, frozen=True, kw_only=True, tag="bad-line"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -88,8 +89,16 @@ program = Program(
 
 
 def main() -> NoReturn:
-    """Entry point of the `fhirferry` script."""
-    program.main()
+    """Entry point of the `fhirferry` script.
+
+    What lives long here are modules, what is large is bytes: next to nothing is garbage that only the collector finds.
+    Its habit of looking after every 700 objects, and once more at the end, is a sixth of a short command's time.
+    """
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        program.main()
+    finally:
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from fhirferry.model.quantity import format_duration, format_size
 
 if TYPE_CHECKING:
     from fhirferry.importing.importer import ImportTotals
-    from fhirferry.store.sqlite import Pruned, StoreInfo
+    from fhirferry.store.info import StoreInfo
+    from fhirferry.store.pruning import Pruned
 
 
 def import_page(totals: ImportTotals, store: str, seconds: float) -> str:

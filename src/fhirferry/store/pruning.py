@@ -13,7 +13,7 @@ import msgspec
 
 from fhirferry.model.instant import Instant
 from fhirferry.store import pins, sql
-from fhirferry.store.writing import TYPE_SHIFT
+from fhirferry.store.keys import code as code_of
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection
@@ -57,7 +57,7 @@ def remove(db: Connection, so_far: Pruned) -> tuple[Pruned, bool]:
     db.execute(_SQL["versions"], (listed,))
     counts: dict[int, int] = {}
     for key in keys:
-        counts[key >> TYPE_SHIFT] = counts.get(key >> TYPE_SHIFT, 0) + 1
+        counts[code_of(key)] = counts.get(code_of(key), 0) + 1
     db.executemany(_SQL["counted"], ((count, code) for code, count in counts.items()))
     done = msgspec.structs.replace(so_far, versions=so_far.versions + len(keys), bytes=so_far.bytes + size)
     return done, bool(keys)

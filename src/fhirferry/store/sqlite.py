@@ -13,22 +13,23 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fhirferry.fhir.resource import Deletion, Resource
 from fhirferry.model.errors import SourceConnectionError, StoreBusy, StoreDamaged, TransientError
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
 from fhirferry.sqltext import statements
-from fhirferry.store import info, paging, pins, pruning, sql, walks, writing
-from fhirferry.store.info import StoreInfo, TypeInfo
-from fhirferry.store.pruning import Pruned
-from fhirferry.store.writing import Outcome
+from fhirferry.store import info, paging, pins, sql, walks
 
-__all__ = ["Connection", "Outcome", "Pruned", "SqliteStore", "StoreInfo", "TypeInfo"]
+# Imported where they are used: what writes and prunes is no part of an export's start.
+if TYPE_CHECKING:
+    from fhirferry.fhir.resource import Deletion, Resource
+    from fhirferry.store.info import StoreInfo
+    from fhirferry.store.pruning import Pruned
+    from fhirferry.store.writing import Outcome
 
 Connection = sqlite3.Connection
 
@@ -93,6 +94,8 @@ class SqliteStore:
 
     def _apply(self, items: Sequence[Resource | Deletion], force: bool) -> tuple[list[Outcome], Callable[[], None]]:
         """Outcomes, and what commits them."""
+        from fhirferry.store import writing
+
         if not self._writes:
             self._db.execute(f"pragma cache_size = -{WRITER_CACHE}")
             self._writes = True
@@ -100,7 +103,7 @@ class SqliteStore:
             db = stack.enter_context(self.writing())
             outcomes = writing.write(db, items, self._clock(), force=force)
             transaction = stack.pop_all()
-        large = any(type(item) is Resource and len(item.body) > writing.LARGE for item in items)
+        large = any(map(writing.is_large, items))
 
         def commit() -> None:
             transaction.close()
@@ -111,6 +114,8 @@ class SqliteStore:
 
     def get(self, type: str, id: str) -> bytes | None:  # noqa: A002 - FHIR's words
         """The body of the current version; None when there is none, or it is deleted."""
+        from fhirferry.store import writing
+
         with self.reading() as db:
             return writing.get(db, type, id)
 
@@ -122,6 +127,8 @@ class SqliteStore:
     def prune(self, before: Instant | None = None) -> Pruned:
         """Forget versions that no pinned T needs; with `before` only what no T from there on needs. In small
         transactions, so writers and readers go on beside it."""
+        from fhirferry.store import pruning
+
         with self.writing() as db:
             done = pruning.raise_watermark(db, before, self._clock())
         more = True

@@ -14,8 +14,7 @@ import msgspec
 from fhirferry.model.instant import FOREVER, Instant
 from fhirferry.model.partition import Kind, PartitionPlan
 from fhirferry.model.request import ExportRequest
-from fhirferry.store import axis, pins, sql
-from fhirferry.store.writing import TYPE_SHIFT
+from fhirferry.store import axis, keys, pins, sql
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection, SqliteStore
@@ -98,8 +97,7 @@ def walks(types: Mapping[str, int], request: ExportRequest, t: Instant) -> Itera
             continue
         code = types[name]
         if request.since is None and request.until is None:
-            first = code << TYPE_SHIFT
-            whole = (0, first), (0, first | (1 << TYPE_SHIFT) - 1)
+            whole = (0, keys.first(code)), (0, keys.last(code))
             yield Walk(by="key", type=name, code=code, t=t, after=whole[0], to=whole[1])
             continue
         since = -1 if request.since is None else request.since

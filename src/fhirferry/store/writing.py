@@ -10,13 +10,10 @@ import msgspec
 
 from fhirferry.fhir.resource import Deletion, Resource, insert_meta, new_meta, with_meta
 from fhirferry.model.instant import FOREVER, Instant
-from fhirferry.store import axis, sql
+from fhirferry.store import axis, keys, sql
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection
-
-TYPE_SHIFT = 40
-"""A key is code of the type << 40 | number within the type: types lie apart on disk, each in the order of writing."""
 
 _SQL = sql.queries("writing")
 
@@ -45,6 +42,11 @@ _WITHOUT_VERSION = (_EQUAL, _OLDER, _ABSENT)
 
 Row = list[Any]
 """A row of `version`, in the order of its insert."""
+
+
+def is_large(item: Resource | Deletion) -> bool:
+    """It pushes everything else out of the cache."""
+    return type(item) is Resource and len(item.body) > LARGE
 
 
 class Head(msgspec.Struct, gc=False):
@@ -207,7 +209,7 @@ class _Batch:
 
     def _tally(self, name: str) -> Tally:
         code = len(self._tallies) + 1
-        tally = self._tallies.setdefault(name, Tally(name, code, code << TYPE_SHIFT))
+        tally = self._tallies.setdefault(name, Tally(name, code, keys.first(code)))
         self._touched[name] = tally
         return tally
 

@@ -12,7 +12,10 @@ from fhirferry.model.errors import SourceConnectionError
 from fhirferry.model.instant import DAY, SECOND, format_instant, parse_instant
 from fhirferry.model.request import ExportRequest
 from fhirferry.store import writing
-from fhirferry.store.sqlite import Outcome, Pruned, SqliteStore, TypeInfo
+from fhirferry.store.info import TypeInfo
+from fhirferry.store.pruning import Pruned
+from fhirferry.store.sqlite import SqliteStore
+from fhirferry.store.writing import Outcome
 from fhirferry.testing.source_suite import START, Ticking, export, resource
 
 GONE = Deletion("Patient", "a")
