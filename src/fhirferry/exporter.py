@@ -76,10 +76,12 @@ T = TypeVar("T")
 
 
 def _choose(table: Mapping[str, T], uri: str, what: str) -> tuple[T, str]:
-    scheme, separator, rest = uri.partition("://")
+    from fhirferry.settings import place_of
+
+    scheme, separator, _ = uri.partition("://")
     if not separator or scheme not in table:
         raise RequestError(f"{what} {uri!r} is not offered; its URL must begin with one of: {', '.join(table)}://")
-    return table[scheme], rest
+    return table[scheme], place_of(uri)
 
 
 CONNECTIONS = Connections(open_source, open_destination)

@@ -2,8 +2,9 @@
 
 Theory of operation. Whoever has options (the command line, later the HTTP server) describes them by their long names;
 `ConfigFile` gives the values that the TOML file has for one command, refusing what nobody knows. Addresses become
-absolute URLs here, so that a job's record means the same folder for a worker that was started elsewhere. A URL is its
-scheme, `://` and the path as it is: nothing is percent-encoded, so that every path has exactly one URL.
+absolute URLs here, so that a job's record means the same folder for a worker that was started elsewhere. A `file:` URL
+is percent-encoded (RFC 8089), always in the same way, so that every path has exactly one URL. A `sqlite:` address is no
+such URL: it is the path as it is, as everybody reads these addresses. So is what is typed without a scheme.
 """
 
 from __future__ import annotations
@@ -76,7 +77,24 @@ def destination_url(text: str) -> str:
 
 def path_of(url: str) -> Path:
     """The path in a URL that the functions above made."""
-    return Path(url.partition("://")[2])
+    return Path(place_of(url))
+
+
+def place_of(url: str) -> str:
+    """The path in a URL, as text."""
+    scheme, _, rest = url.partition("://")
+    return _decoded(rest) if scheme == "file" else rest
+
+
+def file_url(path: str) -> str:
+    """The one `file:` URL of an absolute path."""
+    from re import fullmatch  # a worker process only reads URLs
+
+    if not fullmatch(r"[A-Za-z0-9/._~!$&'()*+,;=-]*", path):
+        from urllib.parse import quote  # most names need none
+
+        path = quote(os.fsencode(path), safe="/~!$&'()*+,;=")
+    return f"file://{path}"
 
 
 def keep_apart(destination: str, *databases: str) -> None:
@@ -114,6 +132,10 @@ def _absolute(text: str, scheme: str, offered: str) -> str:
         if host not in ("", "localhost") or not slash:
             raise RequestError(f"{raw!r} names a host; write {offered}")
         rest = "/" + path
+    if scheme == "file":
+        rest = _decoded(rest)
+    if "\0" in rest:
+        raise RequestError(f"{raw!r} has a NUL byte in it; no file has such a name")
     if not rest.strip("/"):
         raise RequestError(f"{raw!r} names no path; write {offered}")
     return _url(scheme, Path(rest).absolute())
@@ -126,7 +148,17 @@ def _is_scheme(text: str) -> bool:
 
 def _url(scheme: str, path: Path) -> str:
     # normpath: "a/../b" and "b" are one place, and must be one job. Links are kept: they are how people move data.
-    return f"{scheme}://{os.path.normpath(path)}"
+    normal = os.path.normpath(path)
+    return file_url(normal) if scheme == "file" else f"{scheme}://{normal}"
+
+
+def _decoded(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote_to_bytes
+
+    # A name may be any bytes; what is not UTF-8 comes back as it went.
+    return os.fsdecode(unquote_to_bytes(os.fsencode(text)))
 
 
 class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import pytest
 
 from fhirferry.clock import system_clock
 from fhirferry.engine.connections import Connections
-from fhirferry.exporter import Exporter
+from fhirferry.exporter import Exporter, open_destination
 from fhirferry.fhir.resource import read_resource
 from fhirferry.model.errors import (
     DestinationConnectionError,
@@ -249,6 +249,11 @@ def test_l18_jobs_tell_how_long_the_oldest_waits(house: House, exporter: Exporte
     oldest, newest = exporter.jobs(unfinished=True)
     assert (house.clock() - oldest.queued_time) // 1_000_000 == 3600
     assert newest.queued_time == house.clock()
+
+
+def test_rfc8089_a_file_url_may_be_percent_encoded(tmp_path: Path) -> None:
+    open_destination(f"file://{tmp_path}/a%20b").prepare("job-1")
+    assert [path.name for path in tmp_path.iterdir()] == ["a b"]
 
 
 def test_store_folder_and_ledger_that_are_real(tmp_path: Path) -> None:

@@ -47,15 +47,45 @@ def test_one_database_has_one_url(text: str, tmp_path: Path) -> None:
     assert database_url(f"sqlite://{tmp_path}/data/s.db") == f"sqlite://{tmp_path}/data/s.db"
 
 
-@pytest.mark.parametrize("text", ["out dir", "file://{}/out dir", "./out dir/", "file://localhost{}/out dir"])
+@pytest.mark.parametrize(
+    "text", ["out dir", "file://{}/out dir", "./out dir/", "file://localhost{}/out dir", "FILE:{}/out%20dir"]
+)
 def test_one_folder_has_one_url_and_gives_its_path_back(text: str, tmp_path: Path) -> None:
     url = destination_url(text.format(tmp_path))
-    assert url == f"file://{tmp_path}/out dir"
+    assert url == f"file://{tmp_path}/out%20dir"
     assert path_of(url) == tmp_path / "out dir"
 
 
-@pytest.mark.parametrize("name", ["100%41", "a#b?c", "ü", "odd:name"])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("file://{}/a%20b", "a b"),
+        ("file://{}/100%2541", "100%41"),
+        ("file://{}/%C3%BC", "ü"),
+        ("file://{}/%2e%2e%2Fx", "x"),
+        ("file://{}/100%", "100%"),
+        ("{}/a%20b", "a%20b"),
+    ],
+)
+def test_rfc8089_a_file_url_is_percent_decoded_and_a_path_is_taken_as_it_is(
+    text: str, name: str, tmp_path: Path
+) -> None:
+    here = tmp_path / "here" if "%2e" in text else tmp_path
+    assert path_of(destination_url(text.format(here))) == tmp_path / name
+
+
+def test_a_database_address_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert path_of(database_url(f"sqlite://{tmp_path}/a%20b.db")) == tmp_path / "a%20b.db"
+
+
+def test_an_address_with_a_nul_byte_is_refused() -> None:
+    with pytest.raises(RequestError, match="NUL"):
+        destination_url("file:///a%00b")
+
+
+@pytest.mark.parametrize("name", ["100%41", "a#b?c", "ü", "odd:name", "me:pw@there", os.fsdecode(b"\xff old")])
 def test_any_name_survives_the_way_through_a_url(name: str, tmp_path: Path) -> None:
+    assert destination_url(f"./{name}").isascii(), "a record is text, a file's name any bytes"
     assert path_of(destination_url(f"./{name}")) == tmp_path / name
     assert destination_url(destination_url(f"./{name}")) == destination_url(f"./{name}")
 

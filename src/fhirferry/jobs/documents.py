@@ -8,9 +8,10 @@ import msgspec
 
 from fhirferry.model.errors import StoreDamaged
 from fhirferry.model.instant import Instant
-from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.job import SCHEMA_VERSION, ExportJobRecord
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Partition
+from fhirferry.settings import file_url
 
 _T = TypeVar("_T")
 
@@ -28,7 +29,15 @@ def write_record(record: ExportJobRecord) -> str:
 def read_record(document: str, version: int, heartbeat: Instant | None) -> ExportJobRecord:
     """The record with its version tag and heartbeat. StoreDamaged when the document is none."""
     record = _read(_record, document, "job")
+    if record.schema_version < SCHEMA_VERSION:
+        record = _of_today(record)
     return msgspec.structs.replace(record, version=version, heartbeat=heartbeat)
+
+
+def _of_today(record: ExportJobRecord) -> ExportJobRecord:
+    scheme, _, path = record.destination_uri.partition("://")
+    place = file_url(path) if scheme == "file" else record.destination_uri
+    return msgspec.structs.replace(record, destination_uri=place, schema_version=SCHEMA_VERSION)
 
 
 def write(document: Partition | OutputFile) -> str:

@@ -15,6 +15,7 @@ import pytest
 from fhirferry.jobs import sql, sqlite
 from fhirferry.jobs.sqlite import SqliteJobStore
 from fhirferry.model.errors import PermanentError, RequestError, StoreBusy, StoreDamaged
+from fhirferry.settings import destination_url, path_of
 from fhirferry.testing.job_store_bench import START, a_record, advanced
 
 
@@ -125,6 +126,14 @@ def test_a_record_that_cannot_be_read_says_so_without_quoting_it(jobs: SqliteJob
     assert "status" in failure.value.message
 
 
+def test_a_record_from_before_urls_were_encoded_still_names_its_folder(jobs: SqliteJobStore) -> None:
+    jobs.create(a_record("a", destination_uri="file:///srv/100%41 out", schema_version=1))
+    record = jobs.get("a")
+    assert str(path_of(record.destination_uri)) == "/srv/100%41 out"
+    assert jobs.commit(advanced(record), record.version).destination_uri == record.destination_uri, "once is enough"
+    assert jobs.get("a").destination_uri == destination_url("/srv/100%41 out")
+
+
 def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
     path.touch()
     jobs = opened(path)
@@ -167,6 +176,7 @@ def test_processes_that_make_the_ledger_at_once_share_one(path: Path) -> None:
 import os, sys
 from fhirferry.clock import system_clock
 from fhirferry.jobs.sqlite import SqliteJobStore
+from fhirferry.settings import destination_url, path_of
 from fhirferry.testing.job_store_bench import a_record
 sys.stdin.readline()
 jobs = SqliteJobStore({str(path)!r}, clock=system_clock)
