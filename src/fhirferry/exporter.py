@@ -185,8 +185,9 @@ class Exporter:
         """What `start` checks. RequestError, as there."""
         self._keep_apart(source, destination)
         try:
-            totals = self._totals(request, source)
-            self._check_types(request, totals)
+            # What the source holds of them now is enough to know its types; counting an increment is the task's work.
+            whole = msgspec.structs.replace(request, since=None, until=None)
+            self._check_types(request, self._totals(whole, source))
             with closing(self._connections.open_destination(destination)) as target:
                 target.check()
         except (SourceConnectionError, DestinationConnectionError) as error:
