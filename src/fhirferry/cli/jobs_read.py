@@ -18,6 +18,7 @@ id_argument = click.argument("job_id", metavar="ID")
 @json_option
 def list_jobs(invocation: Invocation, unfinished: bool, ledger: str | None) -> Exit:
     """List the jobs, oldest first, and how long the oldest queued one waits."""
+    from fhirferry.cli import tables
     from fhirferry.cli.lines import JobLine
     from fhirferry.cli.opening import ledger_address, open_exporter
     from fhirferry.cli.texts_jobs import job_table, queue
@@ -29,7 +30,7 @@ def list_jobs(invocation: Invocation, unfinished: bool, ledger: str | None) -> E
     for record in records:
         invocation.console.line(JobLine.of(record))
     if records:
-        invocation.console.text(job_table(records, now))
+        invocation.console.text(job_table(records, now, tables.terminal_width()))
     elif address:
         invocation.console.say("No unfinished jobs." if unfinished else "No jobs.")
     waiting = queue(records, now)
@@ -44,6 +45,7 @@ def list_jobs(invocation: Invocation, unfinished: bool, ledger: str | None) -> E
 @json_option
 def show(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
     """Show everything about a job, its files, and what to do about a failure."""
+    from fhirferry.cli import tables
     from fhirferry.cli.lines import FileLine, JobLine
     from fhirferry.cli.opening import ledger_address, open_exporter, pick
     from fhirferry.cli.resuming import command_for
@@ -57,5 +59,5 @@ def show(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
         invocation.console.line(FileLine.of(record.id, file))
     invocation.console.text(job_page(record, invocation.clock(), command_for(record, ledger)))
     if files:
-        invocation.console.text("\n" + file_table(files))
+        invocation.console.text("\n" + file_table(files, tables.terminal_width()))
     return Exit.COMPLETE

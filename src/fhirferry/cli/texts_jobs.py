@@ -67,8 +67,8 @@ def progress(record: ExportJobRecord, now: Instant) -> str:
     return ", ".join(parts)
 
 
-def job_table(records: Sequence[ExportJobRecord], now: Instant) -> str:
-    """The ledger, oldest first."""
+def job_table(records: Sequence[ExportJobRecord], now: Instant, width: int | None = None) -> str:
+    """The ledger, oldest first. width: of the terminal."""
     rows = [
         (
             record.id,
@@ -83,7 +83,9 @@ def job_table(records: Sequence[ExportJobRecord], now: Instant) -> str:
         for record in records
     ]
     head = ("ID", "STATUS", "DONE", "RESOURCES", "RATE", "LEFT", "AGE", "DESTINATION")
-    return table(head, rows, right=(2, 3, 4, 5, 6))
+    rate_, left_, age, resources, done, destination = 4, 5, 6, 3, 2, 7
+    least_first = (rate_, left_, age, resources, done, destination)
+    return table(head, rows, right=(2, 3, 4, 5, 6), drop=least_first, cut=destination, width=width)
 
 
 def queue(records: Sequence[ExportJobRecord], now: Instant) -> str | None:
@@ -154,10 +156,10 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str) -> str:
     return "\n".join(f"{name:<12}  {value}" for name, value in pairs if value is not None)
 
 
-def file_table(files: Sequence[OutputFile]) -> str:
-    """A job's files, by list of the manifest."""
+def file_table(files: Sequence[OutputFile], width: int | None = None) -> str:
+    """A job's files, by list of the manifest. width: of the terminal."""
     rows = [(f.name or f.part, f.kind, f"{f.count:,}", format_size(f.bytes), f.sha256[:12]) for f in files]
-    return table(("FILE", "KIND", "LINES", "SIZE", "SHA-256"), rows, right=(2, 3))
+    return table(("FILE", "KIND", "LINES", "SIZE", "SHA-256"), rows, right=(2, 3), drop=(4, 1, 2, 3), width=width)
 
 
 def milestone(record: ExportJobRecord, word: str = "") -> str:
