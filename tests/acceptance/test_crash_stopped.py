@@ -7,8 +7,9 @@ import signal
 
 import pytest
 
+from fhirferry.destinations import mark
 from fhirferry.model.job import JobStatus
-from tests.acceptance.crashing import Child, Export, processes, wait_until
+from tests.acceptance.crashing import CLEANING, Child, Export, processes, wait_until
 
 SOON = ("--heartbeat-timeout", "500ms")
 PROCESSES = ("--executor", "processes:2")
@@ -71,3 +72,25 @@ def test_stopped_worker_loses_its_job_to_another_worker_and_goes_on_with_its_lif
     assert codes[1] == 0
     export.clean_up_later(200)
     export.assert_complete(before)
+
+
+@pytest.mark.parametrize("point", CLEANING)
+def test_l15_s60_a_cleaner_stopped_past_its_lease_takes_nothing_of_the_next_export(
+    export: Export, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setattr(mark, "PATIENCE", 0.1)  # of this process
+    assert export.run(export.command()).returncode == 0
+    first = export.record().id
+    sleeper = export.stopped(["jobs", "delete", first, "--yes", "--ledger", str(export.ledger)], f"{point}:1:stop")
+    export.clean_up_later(200)  # another worker, when the lease has run out
+    follower = export.run(export.command())
+    os.killpg(sleeper.pid, signal.SIGCONT)
+    _, err = sleeper.communicate(timeout=30)
+    assert "Traceback" not in err
+    if point == "cleanup-holding":  # nobody else could clean up, so nobody could have the folder
+        assert (follower.returncode, f"holds the export of job {first}" in follower.stderr) == (2, True)
+        follower = export.run(export.command())
+    assert follower.returncode == 0, follower.stderr
+    export.assert_complete()
+    export.clean_up_later(200)
+    export.assert_complete()

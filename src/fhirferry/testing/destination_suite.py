@@ -93,6 +93,8 @@ class DestinationSuite:
             lambda: destination.stat(name),
             lambda: list(destination.read(name)),
             lambda: destination.delete([good, name]),
+            lambda: destination.forget(JOB, [name]),
+            lambda: destination.forget(OTHER, [name]),
         ]
         for call in calls:
             with pytest.raises(RequestError) as caught:
@@ -107,6 +109,7 @@ class DestinationSuite:
             lambda: destination.part_name(job, "stem"),
             lambda: destination.sweep(job, frozenset()),
             lambda: destination.forget(job),
+            lambda: destination.put(job, "manifest.json", DATA),
         ):
             with pytest.raises(RequestError):
                 call()
@@ -116,6 +119,8 @@ class DestinationSuite:
         destination.prepare(JOB)
         with pytest.raises(RequestError):
             destination.put(JOB, ".fhirferry/x", DATA)
+        with pytest.raises(RequestError):
+            destination.forget(JOB, [".fhirferry/x"])
         if destination.renames:
             with pytest.raises(RequestError):
                 destination.publish(self.write(destination, "a"), ".fhirferry/x")
@@ -311,6 +316,29 @@ class DestinationSuite:
         assert self.body(self.again(destination), "manifest.json") == b"second"
         assert self.names(destination) == ["manifest.json"]
 
+    @pytest.mark.parametrize("ending", ["never prepared", "swept", "forgotten", "another's place"])
+    def test_l15_a_put_of_a_job_that_is_not_here_fails_and_touches_nothing(
+        self, destination: Destination, ending: str
+    ) -> None:
+        late = JOB
+        if ending == "never prepared":
+            late = OTHER
+            destination.prepare(JOB)
+        else:
+            destination.prepare(JOB)
+            destination.put(JOB, "manifest.json", b"late")
+            destination.sweep(JOB, frozenset())
+        if ending in ("forgotten", "another's place"):
+            destination.forget(JOB, ["manifest.json"])
+        if ending == "another's place":
+            destination.prepare(OTHER)
+            destination.put(OTHER, "manifest.json", DATA)
+        before = {name: self.body(destination, name) for name in self.names(destination)}
+        with pytest.raises(PermanentError):
+            self.again(destination).put(late, "manifest.json", b"late once more")
+        assert {name: self.body(destination, name) for name in self.names(destination)} == before
+        assert self.names(destination, f".fhirferry/{late}/") == []
+
     # Removing
 
     def test_delete_is_idempotent_and_leaves_neighbours(self, destination: Destination) -> None:
@@ -401,6 +429,60 @@ class DestinationSuite:
         destination.forget(JOB)
         destination.prepare(OTHER)
         destination.check(OTHER)
+
+    def test_forget_takes_the_names_with_it_where_the_place_is_the_jobs(self, destination: Destination) -> None:
+        destination.prepare(JOB)
+        for name in ("manifest.json", "deleted/a.json", "mine.txt"):
+            destination.put(JOB, name, DATA)
+        names = ["manifest.json", "deleted/a.json", "never.json"]
+        destination.forget(OTHER, names)
+        assert self.names(destination) == ["deleted/a.json", "manifest.json", "mine.txt"]
+        destination.sweep(JOB, frozenset())
+        destination.forget(JOB, names)
+        assert self.names(destination) == ["mine.txt"]
+        destination.prepare(OTHER)
+        destination.put(OTHER, "manifest.json", DATA)
+        self.again(destination).forget(JOB, names)
+        assert self.names(destination) == ["manifest.json", "mine.txt"]
+        with pytest.raises(FolderInUse):
+            destination.prepare(JOB)
+
+    def test_a_mark_that_a_dead_process_left_is_the_jobs_until_it_is_forgotten(self, destination: Destination) -> None:
+        """The job was deleted, and its clean-up comes from another process, which never prepared the place."""
+        destination.prepare(JOB)
+        part = self.write(destination, "a")
+        later = self.again(destination)
+        assert list(later.sweep(JOB, frozenset())) == [part]
+        assert list(later.sweep(JOB, frozenset())) == []
+        for call in (later.check, lambda: later.prepare(OTHER)):
+            with pytest.raises(FolderInUse, match=JOB):
+                call()
+        later.check(JOB)
+        with pytest.raises(PermanentError):
+            later.create(part)
+        later.forget(JOB)
+        assert [*self.names(later), *self.names(later, ".fhirferry/")] == []
+        later.check()
+        later.prepare(OTHER)
+        assert self.body(later, self.write(later, "b", job=OTHER)) == DATA
+
+    def test_a_mark_that_is_forgotten_before_its_parts_are_swept_frees_the_place_and_the_parts_go_later(
+        self, destination: Destination
+    ) -> None:
+        if not destination.renames:
+            pytest.skip("a part is in sight here, and refused to another job")
+        destination.prepare(JOB)
+        part = self.write(destination, "a")
+        later = self.again(destination)
+        later.forget(JOB)
+        later.prepare(OTHER)
+        kept = self.write(later, "b", job=OTHER)
+        assert list(later.sweep(JOB, frozenset())) == [part]
+        later.forget(JOB)
+        assert self.body(later, kept) == DATA
+        later.check(OTHER)
+        with pytest.raises(FolderInUse):
+            later.check(JOB)
 
     def test_close_is_idempotent(self, destination: Destination) -> None:
         with closing(self.again(destination)) as other:

@@ -272,10 +272,12 @@ def test_a_file_system_without_hard_links_is_served(root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "link", no_links)
     FolderDestination(root).prepare(JOB)
+    mark = (root / ".fhirferry" / "job").stat()
     FolderDestination(root).prepare(JOB)
     with pytest.raises(FolderInUse):
         FolderDestination(root).prepare(OTHER)
     assert sorted(os.listdir(root / ".fhirferry")) == [JOB, "job"]
+    assert os.path.samestat((root / ".fhirferry" / "job").stat(), mark), "who waits for its lock must not miss it"
 
 
 @pytest.mark.parametrize("mark", [b"", b"\x1b[31m\n\xff", b"a/b"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fhirferry.destinations.memory import MemoryDestination
 from fhirferry.engine.cleanup import GRACE, LEASE, clean
 from fhirferry.model.errors import DestinationConnectionError, DestinationUnavailable, JobNotFound, SnapshotGone
 from fhirferry.model.job import JobStatus
@@ -45,6 +46,23 @@ def test_a_completed_job_loses_its_orphans_and_its_pin_and_keeps_its_files(house
     assert clean_up(house) == 1
     assert house.names() == [*(f"Patient-{n}.ndjson" for n in range(1, 6)), "SHA256SUMS", "manifest.json"]
     assert house.source._pins == {}
+
+
+def test_a_completed_job_keeps_its_files_where_nothing_is_renamed(house: House) -> None:
+    house.places["memory://d"] = MemoryDestination(renames=False, clock=house.clock)
+    house.fill(3)
+    house.kick_off(page_resources=1, pages_per_commit=1)
+    assert house.run().status is JobStatus.COMPLETED
+    before = house.names()
+    assert sum(name.startswith("job0/") for name in before) == 3
+    orphan = house.place().create(house.place().part_name("job0", "orphan"))
+    orphan.write(b"x")
+    orphan.commit()
+    assert clean_up(house) == 1
+    assert house.names() == before
+    house.jobs.delete("job0")
+    clean_up(house)
+    assert house.names() == []
 
 
 def test_a_cancelled_job_loses_everything_and_frees_the_place(house: House) -> None:
