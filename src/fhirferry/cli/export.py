@@ -63,7 +63,7 @@ def command(
 
     The same command while its job is unfinished resumes that job. Ctrl-C stops at a commit point.
     """
-    from fhirferry.cli.opening import ledger_to_make, open_exporter, store_address
+    from fhirferry.cli.opening import ledger_to_make, ledger_to_type, open_exporter, store_address
     from fhirferry.settings import keep_apart, path_of
 
     _refuse_combinations(ctx, options)
@@ -80,13 +80,16 @@ def command(
             exporter.check(request, source=store, destination=destination)
     if not options["ledger"]:
         invocation.settings.make_home()
+    typed = ledger_to_type(invocation, options["ledger"])
     with open_exporter(ledger, executor=options["executor"], poll=0.2) as exporter:
-        job, resumed = _find_or_start(invocation, exporter, request, settings, store, destination, options["new"])
+        job, resumed = _find_or_start(
+            invocation, exporter, request, settings, store, destination, options["new"], typed
+        )
         if options["detach"]:
-            return _detached(invocation, job)
+            return _detached(invocation, job, typed)
         from fhirferry.cli.running import run_here
 
-        return run_here(invocation, exporter, job, resumed, ledger=options["ledger"], executor=options["executor"])
+        return run_here(invocation, exporter, job, resumed, ledger=typed, executor=options["executor"])
 
 
 def _refuse_combinations(ctx: click.Context, options: dict[str, Any]) -> None:
@@ -127,6 +130,7 @@ def _find_or_start(
     store: str,
     destination: str,
     new: bool,
+    ledger: str | None,
 ) -> tuple[ExportJob, bool]:
     """The job, and whether it was there before."""
     from fhirferry.model.errors import FolderInUse
@@ -140,25 +144,32 @@ def _find_or_start(
         failed = [r for r in exporter.jobs() if r.destination_uri == destination and r.status == "failed"]
         if not failed:
             raise
-        then = f"job {failed[-1].id} failed there; to go on with it: fhirferry jobs retry {failed[-1].id}"
-        raise FolderInUse(f"{error.message}; {then}") from error
+        from fhirferry.cli.resuming import on_ledger
+
+        retry = on_ledger(f"fhirferry jobs retry {failed[-1].id}", ledger)
+        raise FolderInUse(f"{error.message}; job {failed[-1].id} failed there; to go on with it: {retry}") from error
     if resumed:
         from fhirferry.cli.resuming import refuse_other_settings
         from fhirferry.cli.texts_export import found
 
         record = job.status()
-        refuse_other_settings(record, settings)
+        refuse_other_settings(record, settings, ledger)
         invocation.console.say(found(record, invocation.clock()))
     return job, resumed
 
 
-def _detached(invocation: Invocation, job: ExportJob) -> Exit:
+def _detached(invocation: Invocation, job: ExportJob, ledger: str | None) -> Exit:
     from fhirferry.cli.lines import JobLine
+    from fhirferry.cli.resuming import on_ledger
+    from fhirferry.model.job import JobStatus
 
-    invocation.console.line(JobLine.of(job.status()))
-    invocation.console.text(
-        f"Job {job.id} waits for a worker. Start one: fhirferry worker; see it: fhirferry jobs show {job.id}"
-    )
+    record = job.status()
+    invocation.console.line(JobLine.of(record))
+    show, worker = on_ledger(f"fhirferry jobs show {job.id}", ledger), on_ledger("fhirferry worker", ledger)
+    if record.status is JobStatus.QUEUED:
+        invocation.console.text(f"Job {job.id} waits for a worker. Start one: {worker}\nSee it: {show}")
+    else:
+        invocation.console.text(f"Job {job.id} is {record.status}. See it: {show}")
     return Exit.COMPLETE
 
 

@@ -52,7 +52,7 @@ def cancel(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
 
 def _queue_again(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
     from fhirferry.cli.lines import JobLine
-    from fhirferry.cli.opening import ledger_address, open_exporter, pick
+    from fhirferry.cli.opening import ledger_address, ledger_to_type, open_exporter, pick
     from fhirferry.cli.resuming import command_for
     from fhirferry.cli.texts_jobs import advice
     from fhirferry.model.job import JobStatus
@@ -64,5 +64,6 @@ def _queue_again(invocation: Invocation, job_id: str, ledger: str | None) -> Exi
             record = exporter.job(record.id).resume()
     invocation.console.line(JobLine.of(record))
     invocation.console.text(f"Job {record.id} is queued; {record.progress} % of it is committed.")
-    invocation.console.say(advice(record, invocation.clock(), command_for(record, ledger)) or "")
+    typed = ledger_to_type(invocation, ledger)
+    invocation.console.say(advice(record, invocation.clock(), command_for(record, typed), typed) or "")
     return Exit.COMPLETE

@@ -20,8 +20,8 @@ def list_jobs(invocation: Invocation, unfinished: bool, ledger: str | None) -> E
     """List the jobs, oldest first, and how long the oldest queued one waits."""
     from fhirferry.cli import tables
     from fhirferry.cli.lines import JobLine
-    from fhirferry.cli.opening import ledger_address, open_exporter
-    from fhirferry.cli.texts_jobs import job_table, queue
+    from fhirferry.cli.opening import ledger_address, ledger_to_type, open_exporter
+    from fhirferry.cli.texts_jobs import interruptions, job_table, queue
 
     address = ledger_address(invocation, ledger)
     with open_exporter(address) as exporter:
@@ -33,9 +33,10 @@ def list_jobs(invocation: Invocation, unfinished: bool, ledger: str | None) -> E
         invocation.console.text(job_table(records, now, tables.terminal_width()))
     elif address:
         invocation.console.say("No unfinished jobs." if unfinished else "No jobs.")
-    waiting = queue(records, now)
-    if waiting:
-        invocation.console.text(f"\n{waiting}")
+    typed = ledger_to_type(invocation, ledger)
+    notes = [note for note in (interruptions(records, now, typed), queue(records, now, typed)) if note]
+    if notes:
+        invocation.console.text("\n" + "\n".join(notes))
     return Exit.COMPLETE
 
 
@@ -47,7 +48,7 @@ def show(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
     """Show everything about a job, its files, and what to do about a failure."""
     from fhirferry.cli import tables
     from fhirferry.cli.lines import FileLine, JobLine
-    from fhirferry.cli.opening import ledger_address, open_exporter, pick
+    from fhirferry.cli.opening import ledger_address, ledger_to_type, open_exporter, pick
     from fhirferry.cli.resuming import command_for
     from fhirferry.cli.texts_jobs import file_table, job_page
 
@@ -57,7 +58,8 @@ def show(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
     invocation.console.line(JobLine.of(record))
     for file in files:
         invocation.console.line(FileLine.of(record.id, file))
-    invocation.console.text(job_page(record, invocation.clock(), command_for(record, ledger)))
+    typed = ledger_to_type(invocation, ledger)
+    invocation.console.text(job_page(record, invocation.clock(), command_for(record, typed), typed))
     if files:
         invocation.console.text("\n" + file_table(files, tables.terminal_width()))
     return Exit.COMPLETE

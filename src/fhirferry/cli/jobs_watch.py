@@ -70,7 +70,7 @@ def wait(invocation: Invocation, job_id: str, timeout: float | None, ledger: str
     Ends with 0 when it completed, 3 with issues, 1 when it failed or was cancelled, 6 when it is not finished.
     """
     from fhirferry.cli.lines import JobLine
-    from fhirferry.cli.opening import ledger_address, open_exporter, pick
+    from fhirferry.cli.opening import ledger_address, ledger_to_type, open_exporter, pick
     from fhirferry.cli.resuming import command_for
     from fhirferry.cli.running import exit_of
     from fhirferry.cli.texts_jobs import advice, watched
@@ -81,7 +81,8 @@ def wait(invocation: Invocation, job_id: str, timeout: float | None, ledger: str
     invocation.console.line(JobLine.of(record))
     invocation.console.text(watched(record, now))
     code = exit_of(record)
-    text = advice(record, now, command_for(record, ledger)) if code is not Exit.COMPLETE else None
+    typed = ledger_to_type(invocation, ledger)
+    text = advice(record, now, command_for(record, typed), typed) if code is not Exit.COMPLETE else None
     if text:
         invocation.console.say(text)
     return code

@@ -47,6 +47,11 @@ def ledger_to_make(invocation: Invocation, given: str | None) -> str:
     return url
 
 
+def ledger_to_type(invocation: Invocation, given: str | None) -> str | None:
+    """The ledger that a command we print must name to mean the one that was meant here; None: the default one."""
+    return given or (invocation.settings.ledger if invocation.home_given else None)
+
+
 def open_exporter(ledger: str | None, *, executor: str = EXECUTOR_DEFAULT, poll: float = 1.0) -> closing[Exporter]:
     """The exporter over this ledger, closed at the end of the `with` block. None: it needs none, and makes no file."""
     from fhirferry.exporter import Exporter  # the engine: only commands that work with jobs pay for its import

@@ -172,6 +172,10 @@ class Invocation:
         return bool(self._shared.get("debug"))
 
     @property
+    def home_given(self) -> bool:
+        return bool(self._shared.get("home"))
+
+    @property
     def settings(self) -> Settings:
         """Asked for by whoever uses the home: then people are told, once, that it is open to others."""
         if self._settings is None:

@@ -31,6 +31,15 @@ def given(settings: JobSettings) -> dict[str, str]:
     }
 
 
+def on_ledger(command: str, ledger: str | None) -> str:
+    """The command with the ledger that it needs; None for the default one."""
+    if ledger is None:
+        return command
+    import shlex  # only where a person is told what to type
+
+    return f"{command} --ledger {shlex.quote(short_place(ledger))}"
+
+
 def command_for(record: ExportJobRecord, ledger: str | None, executor: str = EXECUTOR_DEFAULT) -> str:
     """The `export` command that finds this job again and runs it. ledger: as it was typed, None for the default one."""
     import shlex  # only where a person is told what to type
@@ -52,14 +61,12 @@ def command_for(record: ExportJobRecord, ledger: str | None, executor: str = EXE
         words += ["--until", format_instant(request.until)]
     for option, value in given(record.settings).items():
         words += [option, value] if value else [option]
-    if ledger is not None:
-        words += ["--ledger", short_place(ledger)]
     if executor != EXECUTOR_DEFAULT:
         words += ["--executor", executor]
-    return shlex.join(words)
+    return on_ledger(shlex.join(words), ledger)
 
 
-def refuse_other_settings(record: ExportJobRecord, typed: JobSettings) -> None:
+def refuse_other_settings(record: ExportJobRecord, typed: JobSettings, ledger: str | None) -> None:
     """A job keeps its settings: half its files would be cut one way, half another. RequestError says which differ."""
     differ = [
         f"{option} was {_said(getattr(record.settings, field))}, now {_said(getattr(typed, field))}"
@@ -67,9 +74,10 @@ def refuse_other_settings(record: ExportJobRecord, typed: JobSettings) -> None:
         if getattr(record.settings, field) != getattr(typed, field)
     ]
     if differ:
+        delete = on_ledger(f"fhirferry jobs delete {record.id}", ledger)
         raise RequestError(
             f"job {record.id} of this very export is unfinished and keeps the settings it began with: "
-            f"{'; '.join(differ)}. Give these to resume it, or end it first: fhirferry jobs delete {record.id}"
+            f"{'; '.join(differ)}. Give these to resume it, or end it first: {delete}"
         )
 
 

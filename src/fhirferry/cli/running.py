@@ -72,7 +72,7 @@ def run_here(
         done = f"{record.progress} % of job {record.id} is committed"
         console.text(f"Stopped: {done} in {short_place(record.destination_uri)}. To go on:\n  {run_it}")
     else:
-        console.error(_ended_badly(record, invocation, run_it))
+        console.error(_ended_badly(record, invocation, run_it, ledger))
     return code
 
 
@@ -83,9 +83,11 @@ def exit_of(record: ExportJobRecord) -> Exit:
     return Exit.FAILED if record.finished else Exit.STOPPED
 
 
-def _ended_badly(record: ExportJobRecord, invocation: Invocation, run_it: str) -> str:
+def _ended_badly(record: ExportJobRecord, invocation: Invocation, run_it: str, ledger: str | None) -> str:
     if record.status is JobStatus.CANCELED:
         return f"Error: job {record.id} was cancelled; its files are removed."
     failure = record.failure
     reason = " ".join(filter(None, (failure.reason, failure.details))) if failure else "unknown reason"
-    return f"Error: job {record.id} failed: {reason}\n{advice(record, invocation.clock(), run_it) or ''}".rstrip()
+    return (
+        f"Error: job {record.id} failed: {reason}\n{advice(record, invocation.clock(), run_it, ledger) or ''}".rstrip()
+    )

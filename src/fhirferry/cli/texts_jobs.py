@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fhirferry.cli.opening import short_place
-from fhirferry.cli.resuming import given
+from fhirferry.cli.resuming import given, on_ledger
 from fhirferry.cli.tables import table
 from fhirferry.cli.words import counted
 from fhirferry.jobs.holder import describe, is_dead
@@ -88,7 +88,19 @@ def job_table(records: Sequence[ExportJobRecord], now: Instant, width: int | Non
     return table(head, rows, right=(2, 3, 4, 5, 6), drop=least_first, cut=destination, width=width)
 
 
-def queue(records: Sequence[ExportJobRecord], now: Instant) -> str | None:
+def interruptions(records: Sequence[ExportJobRecord], now: Instant, ledger: str | None) -> str | None:
+    """What to do about the jobs that nobody works on any more; None when there is none."""
+    number = sum(record.status is JobStatus.RUNNING and not at_work(record, now) for record in records)
+    if not number:
+        return None
+    show, worker = on_ledger("fhirferry jobs show ID", ledger), on_ledger("fhirferry worker", ledger)
+    return (
+        f"{counted(number, 'job')} {'is' if number == 1 else 'are'} interrupted: type its command again ({show}), "
+        f"or start a worker: {worker}"
+    )
+
+
+def queue(records: Sequence[ExportJobRecord], now: Instant, ledger: str | None) -> str | None:
     """What to know about the jobs that wait; None when none does."""
     queued = [record for record in records if record.status is JobStatus.QUEUED]
     if not queued:
@@ -98,27 +110,29 @@ def queue(records: Sequence[ExportJobRecord], now: Instant) -> str | None:
     text = f"{count}, the oldest for {age}"
     if any(at_work(record, now) for record in records):
         return text + "."
-    return text + ": waiting for a worker, and no job is running. Start one: fhirferry worker"
+    return text + ": waiting for a worker, and no job is running. Start one: " + on_ledger("fhirferry worker", ledger)
 
 
-def advice(record: ExportJobRecord, now: Instant, run_it: str) -> str | None:
-    """What the reader can do about a job; None where there is nothing to do. run_it: the export command of this job."""
+def advice(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | None) -> str | None:
+    """What the reader can do about a job; None where there is nothing to do. run_it: the export command of this job.
+    ledger: what `--ledger` must say in what is to be typed."""
+    worker = on_ledger("fhirferry worker", ledger)
     if record.status is JobStatus.FAILED:
-        return f"Remove the cause, then: fhirferry jobs retry {record.id}"
+        return "Remove the cause, then: " + on_ledger(f"fhirferry jobs retry {record.id}", ledger)
     if record.status is JobStatus.RETRIABLE:
         return f"It is tried again by itself; at once with: {run_it}"
     if record.status is JobStatus.QUEUED:
-        return f"Run it here: {run_it}\nor let a worker do it: fhirferry worker"
+        return f"Run it here: {run_it}\nor let a worker do it: {worker}"
     if record.status is JobStatus.RUNNING and not at_work(record, now):
         why = "Its process has ended" if interrupted(record, is_dead) else "Nothing is heard of its holder"
-        return f"{why}; go on with it here: {run_it}\nor let a worker do it: fhirferry worker"
+        return f"{why}; go on with it here: {run_it}\nor let a worker do it: {worker}"
     if record.status is JobStatus.COMPLETED and record.issue_count:
         return "Resources that could not be exported are named in the error file."
     return None
 
 
-def job_page(record: ExportJobRecord, now: Instant, run_it: str) -> str:
-    """Everything about a job."""
+def job_page(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | None) -> str:
+    """Everything about a job; see `advice`."""
     request = record.request
     pairs: list[tuple[str, str | None]] = [
         ("job", record.id),
@@ -151,7 +165,10 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str) -> str:
         ("details", record.failure.details or None if record.failure else None),
         ("issues", f"{record.issue_count:,}" if record.issue_count else None),
         *(("", issue.diagnostics) for issue in record.issues),
-        ("what to do", None if (text := advice(record, now, run_it)) is None else text.replace("\n", "\n" + " " * 14)),
+        (
+            "what to do",
+            None if (text := advice(record, now, run_it, ledger)) is None else text.replace("\n", "\n" + " " * 14),
+        ),
     ]
     return "\n".join(f"{name:<12}  {value}" for name, value in pairs if value is not None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,37 @@ def test_list_tells_state_progress_rate_time_left_and_age(exporter: FakeExporter
     assert lines[1].split() == ["aaa1", "running", "50", "%", "1,000", "200", "kB/s", "10s", "1m30s", "/srv/out"]
     assert "failed" in lines[2]
     assert len(lines) == 3, "nothing waits"
+
+
+def test_what_is_printed_to_be_typed_names_the_same_ledger(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    exporter.add("aaa1")
+    exporter.add("bbb2", running, failed)
+    exporter.add("ccc3", held_by(a_dead_holder()), half)
+    (tmp_path / "my home").mkdir(mode=0o700)
+    for name in ("store.db", "ledger.db"):
+        (tmp_path / "my home" / name).write_text("")
+    for typed, place in (
+        (["--ledger", "fhirferry-data/ledger.db"], "fhirferry-data"),
+        (["--home", "my home"], "my home"),
+    ):
+        there = f"--ledger {shlex.quote(f'{tmp_path}/{place}/ledger.db')}"
+        listed = run("jobs", "list", *typed).stdout
+        assert f"Start one: fhirferry worker {there}\n" in listed
+        assert f"fhirferry export --from /store.db --to /out {there}\n" in run("jobs", "show", "ccc3", *typed).stdout
+        assert f"let a worker do it: fhirferry worker {there}\n" in run("jobs", "show", "aaa1", *typed).stdout
+        assert f"fhirferry jobs retry bbb2 {there}\n" in run("jobs", "show", "bbb2", *typed).stdout
+        detached = run("export", "--to", "to " + place, "--detach", *typed).stdout
+        assert f"Start one: fhirferry worker {there}\n" in detached
+        assert f"fhirferry jobs show {exporter.jobs()[-1].id} {there}\n" in detached
+    assert "--ledger" not in run("jobs", "list").stdout
+
+
+def test_list_tells_interrupted_jobs_and_how_to_go_on(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("ccc3", held_by(a_dead_holder()), half)
+    said = "1 job is interrupted: type its command again (fhirferry jobs show ID), or start a worker: fhirferry worker"
+    assert run("jobs", "list").stdout.splitlines()[-1] == said
+    exporter.add("ddd4", held_by(a_dead_holder()), half)
+    assert run("jobs", "list").stdout.splitlines()[-1].startswith("2 jobs are interrupted: ")
 
 
 def test_one_is_one_and_not_ones(exporter: FakeExporter, run: Run) -> None:
