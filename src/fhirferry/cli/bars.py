@@ -108,24 +108,23 @@ def render(view: View, width: int, height: int) -> RenderableType:
 
 
 def _fitting(rows: Sequence[Row], room: int) -> Sequence[Row]:
-    """At most `room` rows: first those that are done become one, then the last ones go."""
+    """At most `room` rows: first those that are done become one, then that one goes, then the last ones."""
     if len(rows) <= room:
         return rows
     done = [row for row in rows if row.done]
-    if len(done) > 1:
-        rows = [
-            Row(
-                name=f"{len(done)} types done",
-                resources=sum(row.resources for row in done),
-                bytes=sum(row.bytes or 0 for row in done) or None,
-                share=1.0 if done[0].share is not None else None,
-                done=True,
-            ),
-            *(row for row in rows if not row.done),
-        ]
-    if len(rows) > room:
-        rows = [*rows[: room - 1], Row(name=f"{len(rows) - room + 1} more", resources=0)]
-    return rows
+    at_work = [row for row in rows if not row.done]
+    if len(at_work) < room:
+        together = Row(
+            name=f"{len(done)} types done",
+            resources=sum(row.resources for row in done),
+            bytes=sum(row.bytes or 0 for row in done) or None,
+            share=1.0,
+            done=True,
+        )
+        return [together, *at_work]
+    if len(at_work) == room or room == 1:
+        return at_work[:room]
+    return [*at_work[: room - 1], Row(name=f"{len(at_work) - room + 1} more", resources=0)]
 
 
 def _count(row: Row, width: int) -> str:

@@ -134,11 +134,12 @@ class _Job:
             bytes=sum(each.bytes for each in record.totals.values()),
         )
         share = max(record.progress / 100, min(0.99, self._bytes / total.bytes if total.bytes else 0))
-        flying = dict.fromkeys(each[0] for each in self._flying.values())
+        flying = {each[0] for each in self._flying.values()}
+        open_ = [row.name for row in rows if not row.done]
         return View(
             verb="exporting",
             rows=rows,
-            at_work=list(flying) or [row.name for row in rows if not row.done],
+            at_work=[name for name in open_ if name in flying] or open_,
             total=Row(name="total", resources=self._resources, of=total.resources, bytes=self._bytes, share=share),
             speed=self._pace.speed(now, total.bytes),
             note=self._note,
