@@ -100,7 +100,7 @@ class FolderDestination:
             raise RequestError(f"{name!r} is not the name of a part; `part_name` gives one")
         where = f"{self.path}/{name}"
         with sorted_errors(where):
-            return PartWriter(self.path, folders, last, where)
+            return PartWriter(self.path, folders, last, where, lambda: self._to_sync(folders))
 
     def publish(self, part: str, name: str) -> None:
         """Never overwrites: a file of that name that is not this part is somebody else's -> PermanentError."""
@@ -122,9 +122,8 @@ class FolderDestination:
                 pass  # swept, or renamed by another task of this job just now: then the name must be there
             if not is_file(entry_of(new, there)):
                 raise PermanentError(f"{where} is lost: neither it nor its part {part} is there")
-        with self._lock:
-            # Also when it was done already: whoever did it may have died before the fsync.
-            self._unsynced.update(tuple(target[:depth]) for depth in range(len(target) + 1))
+        # Also when it was done already: whoever did it may have died before the fsync.
+        self._to_sync(*(target[:depth] for depth in range(len(target) + 1)))
 
     def sync(self) -> None:
         with self._lock:
@@ -256,6 +255,10 @@ class FolderDestination:
 
     def _refuse_foreign(self, job_id: str | None) -> None:
         refuse_foreign(self.path, owner(self.path), job_id, sorted(os.listdir(self.path)))
+
+    def _to_sync(self, *folders: Sequence[str]) -> None:
+        with self._lock:
+            self._unsynced.update(map(tuple, folders))
 
     def _sync(self, folders: Sequence[str]) -> None:
         with open_folder(self.path, folders) as folder:

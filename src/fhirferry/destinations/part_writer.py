@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
-from fhirferry.destinations.durable import NEW_FILE, open_folder, sort_error, sync_folder, write_all
+from fhirferry.destinations.durable import NEW_FILE, open_folder, sort_error, write_all
 from fhirferry.faultpoints import reach
 from fhirferry.model.errors import DestinationUnavailable, PermanentError
 
@@ -18,10 +18,14 @@ FLUSH_EVERY = 32 * 2**20
 
 
 class PartWriter:
-    """A new file in a folder that exists. where: how messages name it. OSError from the constructor."""
+    """A new file in a folder that exists. where: how messages name it. committed: called when it is whole and durable but
+    for its name. OSError from the constructor."""
 
-    def __init__(self, root: str, folders: Sequence[str], name: str, where: str) -> None:
+    def __init__(
+        self, root: str, folders: Sequence[str], name: str, where: str, committed: Callable[[], None] = lambda: None
+    ) -> None:
         self._where = where
+        self._committed = committed
         self._name = name
         self._size = 0
         self._flushed = 0
@@ -60,7 +64,6 @@ class PartWriter:
                 raise DestinationUnavailable(f"{self._where} has {stored} bytes where {self._size} were written")
             os.fsync(self._file)
             self._close_file()
-            sync_folder(self._folder)
             os.close(self._folder)
             self._folder = -1
         except OSError as error:
@@ -69,6 +72,7 @@ class PartWriter:
         except BaseException:
             self.abort()
             raise
+        self._committed()
         reach("file-synced")
 
     def abort(self) -> None:

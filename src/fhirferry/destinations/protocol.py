@@ -28,7 +28,8 @@ class FileWriter(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make the file whole, durable (fsync of file; of its folder where the name is new) and visible under its name."""
+        """Make the file whole, durable (fsync) and visible under its name. The name itself is durable after `sync`, which
+        so costs once for many files."""
         ...
 
     def abort(self) -> None:
@@ -65,7 +66,7 @@ class Destination(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make published names durable (fsync of the folders they lie in)."""
+        """Make the names durable that this object committed or published since (fsync of the folders they lie in)."""
         ...
 
     def put(self, job_id: str, name: str, data: bytes) -> None:

@@ -110,6 +110,12 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | N
                 break
             if done[-1].continuation is not None or cadence.due or stopping():
                 break
+        try:
+            destination.sync()
+        except BaseException:
+            with suppress(FerryError):
+                destination.delete([file.part for each in done for file in each.files])
+            raise
     reach("unit-finished")
     return tuple(done)
 

@@ -50,6 +50,7 @@ def journal(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
 
 def test_a_file_and_its_folder_are_synced_before_it_is_published(folder: FolderDestination, journal: list[str]) -> None:
     part = write(folder)
+    folder.sync()  # what the unit of work does before it returns
     folder.publish(part, "deleted/Bundle-1.ndjson")
     folder.sync()
     assert journal == [
@@ -78,7 +79,9 @@ def test_a_resumed_task_syncs_what_its_dead_forerunner_renamed(folder: FolderDes
 def test_a_failed_sync_is_owed_still(
     folder: FolderDestination, journal: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.publish(write(folder), "Patient-1.ndjson")
+    part = write(folder)
+    folder.sync()
+    folder.publish(part, "Patient-1.ndjson")
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", failing(errno.EIO))
         with pytest.raises(DestinationUnavailable):

@@ -210,7 +210,7 @@ def test_s59_s60_l19_a_conflict_stops_the_task_with_one_line_and_no_further_writ
     assert record.status is JobStatus.CANCELED
     assert house.jobs.saved[-1].version + 1 == record.version  # the cancel, and nothing after it
     assert len(house.log) == 1
-    assert "cancelled" in house.log[0]
+    assert "canceled" in house.log[0]
     # listed files stay for clean-up; the file of the run that could not be committed is gone
     assert house.names() == ["Patient-1.ndjson", "Patient-2.ndjson"]
 
@@ -397,7 +397,7 @@ def test_unit_attempts_count_from_the_last_commit(house: House) -> None:
     assert house.run().status is JobStatus.COMPLETED
 
 
-@pytest.mark.parametrize("point", ["create", "write", "commit"])
+@pytest.mark.parametrize("point", ["create", "write", "commit", "sync"])
 def test_s16_a_destination_that_is_away_for_a_moment_costs_one_try_and_no_orphan(house: House, point: str) -> None:
     house.fill(2)
     house.kick_off()
@@ -407,7 +407,7 @@ def test_s16_a_destination_that_is_away_for_a_moment_costs_one_try_and_no_orphan
     assert house.names() == ["Patient-1.ndjson", "SHA256SUMS", "manifest.json"]
 
 
-@pytest.mark.parametrize("operation", ["prepare", "publish", "sync"])
+@pytest.mark.parametrize("operation", ["prepare", "publish", "put"])
 def test_l19_trouble_outside_the_units_is_an_outcome_too(house: House, operation: str) -> None:
     house.fill(2)
     house.kick_off()
