@@ -352,7 +352,7 @@ class ExportJob:
         return self._jobs.resume(self.id)
 
     def delete(self, *, keep_files: bool = False) -> ExportJobRecord:
-        """Forget the job; clean-up removes its files unless `keep_files`. An unfinished one is cancelled first."""
+        """Forget the job; clean-up removes its files unless `keep_files`. An unfinished one is canceled first."""
         return self._jobs.delete(self.id, keep_files=keep_files)
 
     def files(self) -> Sequence[OutputFile]:

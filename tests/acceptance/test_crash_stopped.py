@@ -26,7 +26,7 @@ def replaced_and_woken(export: Export, sleeper: Child, expected: int) -> None:
     _, err = sleeper.communicate(timeout=30)
     assert sleeper.returncode == expected, err
     assert "Traceback" not in err
-    assert "stopped: the job was cancelled, or another worker has it" in err
+    assert "stopped: the job was canceled, or another worker has it" in err
     assert export.contents() == contents
     woken = export.seen()
     assert (woken.record, woken.files, woken.published) == after

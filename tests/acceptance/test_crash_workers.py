@@ -80,7 +80,7 @@ def test_cancel_by_another_process_ends_the_export_and_leaves_nothing(export: Ex
     assert here("jobs", "cancel", job, "--ledger", export.ledger).exit_code == 0
     _, err = child.communicate(timeout=20)
     assert child.returncode == 1
-    assert f"job {job} was cancelled; its files are removed" in err
+    assert f"job {job} was canceled; its files are removed" in err
     assert "Traceback" not in err
     assert export.record().status is JobStatus.CANCELED
     wait_until(lambda: not processes(export.marker), "it left a process behind", timeout=2)

@@ -44,9 +44,9 @@ def cancel(invocation: Invocation, job_id: str, ledger: str | None) -> Exit:
         exporter.worker(log=problems.append).clean_up(job.id)
     invocation.console.line(JobLine.of(record))
     if problems:
-        invocation.console.error(f"Job {record.id} is cancelled, but its files could not be removed. {problems[0]}")
+        invocation.console.error(f"Job {record.id} is canceled, but its files could not be removed. {problems[0]}")
         return Exit.FAILED
-    invocation.console.text(f"Job {record.id} is cancelled, its files are removed.")
+    invocation.console.text(f"Job {record.id} is canceled, its files are removed.")
     return Exit.COMPLETE
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @ledger_option
 @json_option
 def delete(invocation: Invocation, job_id: str, yes: bool, keep_files: bool, ledger: str | None) -> Exit:
-    """Forget a job and remove its files; says which, and asks before. An unfinished job is cancelled."""
+    """Forget a job and remove its files; says which, and asks before. An unfinished job is canceled."""
     from fhirferry.cli.lines import DeletedJobLine
     from fhirferry.cli.opening import ledger_address, open_exporter, pick
 

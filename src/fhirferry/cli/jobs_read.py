@@ -13,7 +13,7 @@ id_argument = click.argument("job_id", metavar="ID")
 
 
 @define("list", example="fhirferry jobs list\nfhirferry jobs list --unfinished --json")
-@option("--unfinished", is_flag=True, help="Leave out completed, failed and cancelled jobs.")
+@option("--unfinished", is_flag=True, help="Leave out completed, failed and canceled jobs.")
 @ledger_option
 @json_option
 def list_jobs(invocation: Invocation, unfinished: bool, ledger: str | None) -> Exit:

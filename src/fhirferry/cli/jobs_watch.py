@@ -65,9 +65,9 @@ def watch(invocation: Invocation, job_id: str | None, interval: float, ledger: s
 @ledger_option
 @json_option
 def wait(invocation: Invocation, job_id: str, timeout: float | None, ledger: str | None) -> Exit:
-    """Wait until a job is completed, failed or cancelled.
+    """Wait until a job is completed, failed or canceled.
 
-    Ends with 0 when it completed, 3 with issues, 1 when it failed or was cancelled, 6 when it is not finished.
+    Ends with 0 when it completed, 3 with issues, 1 when it failed or was canceled, 6 when it is not finished.
     """
     from fhirferry.cli.lines import JobLine
     from fhirferry.cli.opening import ledger_address, ledger_to_type, open_exporter, pick

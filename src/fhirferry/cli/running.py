@@ -85,7 +85,7 @@ def exit_of(record: ExportJobRecord) -> Exit:
 
 def _ended_badly(record: ExportJobRecord, invocation: Invocation, run_it: str, ledger: str | None) -> str:
     if record.status is JobStatus.CANCELED:
-        return f"Error: job {record.id} was cancelled; its files are removed."
+        return f"Error: job {record.id} was canceled; its files are removed."
     failure = record.failure
     reason = " ".join(filter(None, (failure.reason, failure.details))) if failure else "unknown reason"
     return (

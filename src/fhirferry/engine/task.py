@@ -143,14 +143,14 @@ class ExportTask:
             self._log(f"{record.status}, then {describe(error)}")
             return
         if self._lost.is_set() or isinstance(error, (JobConflict, JobNotFound)):
-            self._log("stopped: the job was cancelled, or another worker has it")
+            self._log("stopped: the job was canceled, or another worker has it")
             return
         after = outcome(record, error, self._jobs.now(), self._jitter)
         for attempt in range(1, 6):
             try:
                 self._book.save(after)
             except (JobConflict, JobNotFound):
-                self._log("stopped: the job was cancelled, or another worker has it")
+                self._log("stopped: the job was canceled, or another worker has it")
                 return
             except TransientError as busy:  # the ledger itself: without it there is no outcome to save (L19)
                 self._log(f"the outcome could not be saved yet: {busy.message}")

@@ -16,7 +16,7 @@ class Beat(StrEnum):
     """What a heartbeat learns."""
 
     OK = "ok"
-    CANCELED = "canceled"  # somebody cancelled or deleted the job: stop
+    CANCELED = "canceled"  # somebody canceled or deleted the job: stop
     LOST = "lost"  # another holder has it, or it is not RUNNING any more: stop
 
 
@@ -95,7 +95,7 @@ class JobStore(Protocol):
         ...
 
     def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
-        """Leave a tombstone, due for clean-up at once; an unfinished job is cancelled first. JobNotFound."""
+        """Leave a tombstone, due for clean-up at once; an unfinished job is canceled first. JobNotFound."""
         ...
 
     def acquire_cleanup(self, limit: int, *, lease: float, job_id: str | None = None) -> Sequence[ExportJobRecord]:

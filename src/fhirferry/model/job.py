@@ -249,7 +249,7 @@ def resume(record: ExportJobRecord) -> ExportJobRecord:
 
 
 def delete(record: ExportJobRecord, now: Instant, *, keep_files: bool) -> ExportJobRecord:
-    """A tombstone: the job is forgotten by everybody but clean-up. An unfinished job is cancelled first."""
+    """A tombstone: the job is forgotten by everybody but clean-up. An unfinished job is canceled first."""
     if not record.finished:
         record = cancel(record, now)
     return msgspec.structs.replace(record, deleted=True, keep_files=keep_files, cleanup_due=now)

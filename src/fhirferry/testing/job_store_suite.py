@@ -218,7 +218,7 @@ class JobStoreSuite(LedgerFixtures):
         assert bench.jobs.get("a") == new
         assert bench.jobs.heartbeat("a", "one", new.epoch) is Beat.OK
 
-    def test_a_heartbeat_learns_that_the_job_was_cancelled_deleted_or_ended(self, bench: Bench) -> None:
+    def test_a_heartbeat_learns_that_the_job_was_canceled_deleted_or_ended(self, bench: Bench) -> None:
         canceled, deleted, ended = (bench.run(job_id) for job_id in ("canceled", "deleted", "ended"))
         bench.jobs.cancel("canceled")
         bench.jobs.delete("deleted")

@@ -31,7 +31,7 @@ from tests.unit.cli.conftest import (
 @pytest.mark.parametrize(
     ("ends", "code"),
     [([completed], 0), ([with_issues], 3), ([failed], 1), ([canceled], 1), ([given_back], 6)],
-    ids=["complete", "issues", "failed", "cancelled", "stopped"],
+    ids=["complete", "issues", "failed", "canceled", "stopped"],
 )
 def test_exit_codes(exporter: FakeExporter, run: Run, ends: list[object], code: int) -> None:
     exporter.ends = ends

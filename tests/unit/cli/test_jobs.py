@@ -183,7 +183,7 @@ def test_an_id_may_be_cut_to_what_is_unique(exporter: FakeExporter, run: Run) ->
 @pytest.mark.parametrize(
     ("states", "code"),
     [([completed], 0), ([with_issues], 3), ([failed], 1), ([canceled], 1)],
-    ids=["complete", "issues", "failed", "cancelled"],
+    ids=["complete", "issues", "failed", "canceled"],
 )
 @pytest.mark.parametrize("command", ["wait", "watch"])
 def test_wait_and_watch_end_as_the_job_did(
