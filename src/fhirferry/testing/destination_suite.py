@@ -454,7 +454,8 @@ class DestinationSuite:
         later = self.again(destination)
         assert list(later.sweep(JOB, frozenset())) == [part]
         assert list(later.sweep(JOB, frozenset())) == []
-        for call in (later.check, lambda: later.prepare(OTHER)):
+        calls: list[Callable[[], object]] = [later.check, lambda: later.prepare(OTHER)]
+        for call in calls:
             with pytest.raises(FolderInUse, match=JOB):
                 call()
         later.check(JOB)
