@@ -44,10 +44,10 @@ def delete(invocation: Invocation, job_id: str, yes: bool, keep_files: bool, led
         console.error(f"Job {record.id} is deleted, but its files could not be removed. {problems[0]}")
         return Exit.FAILED
     console.line(DeletedJobLine(job=record.id, files=[file.name or file.part for file in files]))
-    console.text(
-        f"Job {record.id} is deleted"
-        + (", its files stay." if keep_files else f", with {counted(len(files), 'file')}.")
+    gone = (
+        ", its files stay" if keep_files else f", with {counted(len(files), 'file')}" if files else "; it had no files"
     )
+    console.text(f"Job {record.id} is deleted{gone}.")
     return Exit.COMPLETE
 
 
@@ -72,13 +72,14 @@ def prune(invocation: Invocation, older_than: float, ledger: str | None) -> Exit
 
 def _agreed(invocation: Invocation, record: ExportJobRecord, files: list[OutputFile], keep_files: bool) -> bool:
     from fhirferry.cli.opening import short_place
-    from fhirferry.cli.texts_jobs import file_table
+    from fhirferry.cli.tables import terminal_width
+    from fhirferry.cli.texts_jobs import file_table, state
 
     place = short_place(record.destination_uri)
     what = "its files stay" if keep_files else f"these go from {place}" if files else f"it has no files in {place}"
-    invocation.console.error(f"Job {record.id} is {record.status}; {what}.")
+    invocation.console.error(f"Job {record.id} is {state(record, invocation.clock())}; {what}.")
     if files:
-        invocation.console.error(file_table(files))
+        invocation.console.error(file_table(files, terminal_width()))
     if not _can_ask():
         raise click.UsageError("Nobody can be asked here; repeat with --yes to delete.")
     return click.confirm("Delete it?", err=True)

@@ -12,7 +12,8 @@ from fhirferry.cli.opening import short_place
 from fhirferry.cli.progress import Progress
 from fhirferry.cli.resuming import command_for
 from fhirferry.cli.texts_export import result_page
-from fhirferry.cli.texts_jobs import advice
+from fhirferry.cli.texts_jobs import advice, at_work
+from fhirferry.jobs.holder import describe
 from fhirferry.model.errors import JobNotFound
 from fhirferry.model.job import ExportJobRecord, JobStatus
 
@@ -67,7 +68,12 @@ def run_here(
         )
     )
     if code in (Exit.COMPLETE, Exit.WITH_ISSUES):
-        console.text(result_page(record, sums, seconds, record.bytes - before.bytes, resumed))
+        elsewhere = resumed and record.epoch == before.epoch > 0
+        how = " by another process" if elsewhere else " (resumed)" if resumed else ""
+        console.text(result_page(record, sums, seconds, record.bytes - before.bytes, how))
+    elif code is Exit.STOPPED and at_work(record, invocation.clock()):
+        by = describe(record.holder or "")
+        console.text(f"Job {record.id} goes on without this command ({by}); to wait for it again:\n  {run_it}")
     elif code is Exit.STOPPED:
         done = f"{record.progress} % of job {record.id} is committed"
         console.text(f"Stopped: {done} in {short_place(record.destination_uri)}. To go on:\n  {run_it}")

@@ -30,8 +30,9 @@ def found(record: ExportJobRecord, now: Instant) -> str:
     return f"Resuming export job {record.id}: {record.progress} % done{moment}."
 
 
-def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, written: int, resumed: bool) -> str:
-    """How a completed export is told. written: bytes committed by this run, in `seconds`."""
+def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, written: int, how: str) -> str:
+    """How a completed export is told. written: bytes committed meanwhile, in `seconds`. how: ` (resumed)` or
+    the like."""
     t = record.transaction_time or 0
     # The bounds of time are exclusive, T is not: what was changed at `until` itself belongs to the next export.
     until = record.request.until
@@ -40,7 +41,7 @@ def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, wr
     per_second = f", {format_size(written / seconds)}/s" if seconds and written else ""
     lines = [
         f"Exported {counted(record.resources, 'resource')} ({format_size(record.bytes)}) to {place} "
-        f"in {format_duration(seconds)}{per_second}{' (resumed)' if resumed else ''}.",
+        f"in {format_duration(seconds)}{per_second}{how}.",
         f"As of {format_instant(t)}; what comes later: --since {format_instant(onwards)}",
     ]
     names = {"output": "", "deleted": " (deleted)", "error": " (error)"}

@@ -61,5 +61,7 @@ def command(
             )
             worker.run(until_idle=until_idle)
     console.end_progress()
+    if not progress.last:
+        console.say("No job waited.")
     codes = {exit_of(record) for record in progress.last.values()}
     return next((code for code in (Exit.FAILED, Exit.STOPPED, Exit.WITH_ISSUES) if code in codes), Exit.COMPLETE)

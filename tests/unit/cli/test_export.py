@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fhirferry.model.errors import FolderInUse
-from fhirferry.model.job import JobSettings
+from fhirferry.model.job import ExportJobRecord, JobSettings
 from fhirferry.model.request import ExportRequest
 from fhirferry.testing.clock import FakeClock
 from tests.unit.cli.conftest import (
@@ -124,6 +124,26 @@ def test_a_job_that_runs_elsewhere_is_named_briefly(exporter: FakeExporter, run:
     assert "Export job aa is running already (process 4711 on myhost); waiting for it" in said
 
 
+def test_who_only_waited_says_that_another_process_did_it(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    exporter.add("aa", held_by("myhost/4711/812345/4026531836/0b5c/1f2e"), half, **here(tmp_path))
+    exporter.ends = [completed]
+    assert "by another process" in run("export", "--to", "out").stdout
+    exporter.add("bb", given_up, **here(tmp_path))
+    assert "(resumed)" in run("export", "--to", "out").stdout
+
+
+def given_up(record: ExportJobRecord, now: int) -> ExportJobRecord:
+    return given_back(running(record, now), now)
+
+
+def test_who_waits_no_longer_says_where_the_job_goes_on(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
+    exporter.add("aa", held_by("myhost/4711/812345/4026531836/0b5c/1f2e"), half, **here(tmp_path))
+    exporter.ends = []  # a signal ended the waiting
+    result = run("export", "--to", "out")
+    assert result.exit_code == 6
+    assert "Job aa goes on without this command (process 4711 on myhost); to wait for it again:\n" in result.stdout
+
+
 def test_a_job_whose_process_was_killed_is_resumed(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
     exporter.add("aa", held_by(a_dead_holder()), half, **here(tmp_path))
     exporter.ends = [completed]
@@ -234,7 +254,7 @@ def test_the_hint_for_the_next_export_leaves_no_gap_behind_until(exporter: FakeE
 
     def hint(**bounds: int) -> str:
         record = a_record("aa", transaction_time=5_000_000, request=ExportRequest(**bounds))
-        return result_page(record, [], 1.0, 0, False).splitlines()[1].partition("--since ")[2]
+        return result_page(record, [], 1.0, 0, "").splitlines()[1].partition("--since ")[2]
 
     assert hint() == "1970-01-01T00:00:05.000Z"
     assert hint(until=4_000_000) == "1970-01-01T00:00:03.999999Z"  # what changed at 4 s itself is still to come

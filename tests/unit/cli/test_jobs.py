@@ -260,6 +260,12 @@ def test_delete_without_a_terminal_needs_yes(exporter: FakeExporter, run: Run) -
     assert not exporter.jobs()
 
 
+def test_delete_says_what_state_it_is_in_and_that_there_was_nothing_to_remove(exporter: FakeExporter, run: Run) -> None:
+    exporter.add("aaa1", held_by(a_dead_holder()), destination="file:///out")
+    assert "Job aaa1 is interrupted; it has no files in /out." in run("jobs", "delete", "aaa1").stderr
+    assert run("jobs", "delete", "aaa1", "--yes").stdout == "Job aaa1 is deleted; it had no files.\n"
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
 def test_delete_asks_on_a_terminal(
     exporter: FakeExporter, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
@@ -304,3 +310,8 @@ def test_worker_tells_each_change_and_ends_with_the_worst(
     assert result.exit_code == code
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["status"] for line in lines] == ["running", exporter.jobs()[0].status]
+    assert "No job" not in result.stderr
+
+
+def test_a_worker_without_work_says_so(exporter: FakeExporter, run: Run) -> None:
+    assert run("worker", "--until-idle").stderr == "No job waited.\n"
