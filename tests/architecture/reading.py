@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__about__", "faultpoints", "sqltext"}),
     frozenset({"model"}),
     frozenset({"clock", "settings"}),
-    frozenset({"bulkdata", "fhir"}),
+    frozenset({"bulkdata", "fhir", "samples"}),
     frozenset({"store"}),
     frozenset({"jobs", "sources", "destinations", "transforms", "vaults", "importing"}),
     frozenset({"engine"}),
