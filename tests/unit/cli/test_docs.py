@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from fhirferry.cli import lines, lines_store, lines_verify
+from fhirferry.cli import lines, lines_generate, lines_store, lines_verify
 from fhirferry.cli.exits import Exit
 from fhirferry.cli.main import program
 from fhirferry.cli.options import shared_options
@@ -19,7 +19,7 @@ LEAVES = dict(program.leaves(click.Context(program)))
 SHARED = {param.long_name for param in shared_options()}  # type: ignore[attr-defined]
 LINES = [
     line
-    for module in (lines, lines_store, lines_verify)
+    for module in (lines, lines_generate, lines_store, lines_verify)
     for line in vars(module).values()
     if isinstance(line, type) and issubclass(line, lines.Line) and line is not lines.Line
 ]
