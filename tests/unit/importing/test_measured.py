@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fhirferry.importing import ahead
+from fhirferry.importing import ahead, importer
 from fhirferry.importing.importer import import_paths
 from fhirferry.importing.inputs import stored_bytes
 from tests.unit.importing.conftest import Remembered, Run, basic
@@ -38,6 +38,7 @@ def test_all_bytes_are_counted_whoever_reads(
     strict: bool, ahead_from: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ahead, "AHEAD_FROM", ahead_from)
+    monkeypatch.setattr(importer, "BATCH_BYTES", 1_000_000)  # strict reads what is larger a second time
     read: list[int] = []
     totals = import_paths(
         Remembered(),  # type: ignore[arg-type]
@@ -51,6 +52,7 @@ def test_all_bytes_are_counted_whoever_reads(
     whole = stored_bytes([folder])
     assert totals.read == whole == sum(path.stat().st_size for path in folder.glob("*.*") if path.suffix != ".txt")
     assert read == sorted(read)
+    assert read[-1] == whole
     assert len(set(read)) >= 3, "it moves on the way"
     if not strict:
         assert 0 < read[0] < len(LINES), "within a file, too"
