@@ -159,13 +159,13 @@ def is_file(entry: os.stat_result | None) -> bool:
     return entry is not None and stat.S_ISREG(entry.st_mode)
 
 
-def remove_all(root: str, folders: Sequence[str], suffix: str, keep: frozenset[str]) -> list[str]:
-    """Remove the folder's files that end in suffix, except the names in `keep`; durably. The names removed. OSError."""
+def remove_all(root: str, folders: Sequence[str], suffixes: tuple[str, ...], keep: frozenset[str]) -> list[str]:
+    """Remove the folder's files with one of the suffixes, except the names in `keep`; durably. The names removed. OSError."""
     removed = list[str]()
     with suppress(FileNotFoundError), open_folder(root, folders) as folder:
         for entry in sorted(os.listdir(folder)):
             name = "/".join((*folders, entry))
-            if entry.endswith(suffix) and name not in keep:
+            if entry.endswith(suffixes) and name not in keep:
                 with suppress(FileNotFoundError):
                     os.unlink(entry, dir_fd=folder)
                     removed.append(name)

@@ -36,11 +36,12 @@ from fhirferry.destinations.names import (
     CHUNK,
     HIDDEN,
     PART,
+    TEMPORARY,
     check_job_id,
     check_name,
     check_range,
     check_visible,
-    draw_part,
+    draw_temporary,
     hidden_part,
     refuse_foreign,
 )
@@ -144,17 +145,17 @@ class FolderDestination:
         with sorted_errors(where), hold(self.path, job_id, shared=True) as ours:
             if not ours:
                 raise DestinationConnectionError(f"{where} cannot be written: its job was removed meanwhile")
-            part = draw_part()
+            temporary = draw_temporary()
             with (
                 open_folder(self.path, (HIDDEN, job_id)) as home,
                 open_folder(self.path, folders, make=True) as there,
             ):
-                write_small(home, part, data)
+                write_small(home, temporary, data)
                 try:
-                    os.rename(part, last, src_dir_fd=home, dst_dir_fd=there)
+                    os.rename(temporary, last, src_dir_fd=home, dst_dir_fd=there)
                 except BaseException:
                     with suppress(OSError):
-                        os.unlink(part, dir_fd=home)
+                        os.unlink(temporary, dir_fd=home)
                     raise
             for depth in range(len(folders), -1, -1):
                 self._sync(folders[:depth])
@@ -215,7 +216,7 @@ class FolderDestination:
     def sweep(self, job_id: str, keep: frozenset[str]) -> Sequence[str]:
         home = (HIDDEN, check_job_id(job_id))
         with sorted_errors(f"{self.path}/{HIDDEN}"):
-            removed = remove_all(self.path, home, PART, keep)
+            removed = remove_all(self.path, home, (PART, TEMPORARY), keep)
             remove_if_empty(self.path, home)
         return removed
 

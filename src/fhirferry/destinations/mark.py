@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from fhirferry.destinations.durable import entry_of, open_folder, sync_folder, write_small
-from fhirferry.destinations.names import HIDDEN, MARK, draw_part
+from fhirferry.destinations.names import HIDDEN, MARK, draw_temporary
 from fhirferry.model.errors import DestinationUnavailable
 
 PATIENCE = 10.0
@@ -47,20 +47,20 @@ def claim(root: str, job_id: str) -> None:
     another job's clean-up removed the hidden folder just now.
     """
     with open_folder(root, (HIDDEN, job_id), make=True) as home, open_folder(root, (HIDDEN,)) as hidden:
-        part = draw_part()
-        write_small(home, part, f"{job_id}\n".encode())
+        temporary = draw_temporary()
+        write_small(home, temporary, f"{job_id}\n".encode())
         try:
-            os.link(part, MARK, src_dir_fd=home, dst_dir_fd=hidden, follow_symlinks=False)
+            os.link(temporary, MARK, src_dir_fd=home, dst_dir_fd=hidden, follow_symlinks=False)
         except FileExistsError:
             pass
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
             if entry_of(MARK, hidden) is None:  # no hard links here (exFAT, some FUSE): the later of two rivals wins
-                os.rename(part, MARK, src_dir_fd=home, dst_dir_fd=hidden)
+                os.rename(temporary, MARK, src_dir_fd=home, dst_dir_fd=hidden)
         finally:
             with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=home)
+                os.unlink(temporary, dir_fd=home)
         sync_folder(hidden)
 
 

@@ -17,6 +17,8 @@ MARK = "job"
 
 PART = ".part"
 """How the name of a file ends that no commit has listed yet."""
+TEMPORARY = ".tmp"
+"""How a small file ends (a manifest, the mark) until it has its name."""
 
 CHUNK = 2**20
 """Bytes of one piece that `read` yields, at most."""
@@ -62,9 +64,9 @@ def hidden_part(job_id: str, stem: str) -> str:
     return name
 
 
-def draw_part() -> str:
-    """A file's name in a job's part folder that nobody else draws."""
-    return os.urandom(8).hex() + PART
+def draw_temporary() -> str:
+    """A small file's name in a job's part folder that nobody else draws."""
+    return os.urandom(8).hex() + TEMPORARY
 
 
 def check_range(name: str, offset: int, length: int | None) -> None:
