@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.5
 """Seconds before the first drawing."""
-EVERY = 0.2
+EVERY = 0.25
 """Seconds between two."""
 
 

@@ -122,7 +122,7 @@ def _flow(
     size = 0  # of the file at work; 0 where it has none, or cannot be read
 
     def on_read(count: int) -> None:
-        # Strict reads twice, and so does whoever goes on for a process that died: never more than there is.
+        # Whoever goes on for a process that died reads from the file's start: never more than there is.
         totals.read = min(totals.read + count, before + size)
 
     with closing(read_files(taken(), strict, read_file, on_read)) as files:

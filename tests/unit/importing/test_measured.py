@@ -58,6 +58,28 @@ def test_all_bytes_are_counted_whoever_reads(
         assert 0 < read[0] < len(LINES), "within a file, too"
 
 
+def test_what_is_read_again_after_a_process_died_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "AHEAD_FROM", 0)
+    answers = iter([None])
+    receive = ahead.receive
+    monkeypatch.setattr(ahead, "receive", lambda stream: next(answers) if len(read) == 2 else receive(stream))
+    read: list[int] = []
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(LINES * 3)
+    totals = import_paths(
+        Remembered(),  # type: ignore[arg-type]
+        [path],
+        strict=False,
+        force=False,
+        on_bad=lambda *_: None,
+        on_progress=lambda totals: read.append(totals.read),
+        clock=lambda: 0,
+    )
+    assert next(answers, "asked") == "asked"
+    assert totals.resources == 27_000
+    assert max(read) == read[-1] == len(LINES) * 3
+
+
 def test_what_has_no_size_makes_the_whole_unknown_and_what_is_missing_does_not(folder: Path, tmp_path: Path) -> None:
     import os
 
