@@ -60,6 +60,7 @@ def test_all_bytes_are_counted_whoever_reads(
 
 def test_what_is_read_again_after_a_process_died_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "AHEAD_FROM", 0)
+    monkeypatch.setattr(importer, "BATCH_BYTES", 1_000_000)
     answers = iter([None])
     receive = ahead.receive
     monkeypatch.setattr(ahead, "receive", lambda stream: next(answers) if len(read) == 2 else receive(stream))
