@@ -141,6 +141,17 @@ def test_the_second_signal_ends_it_at_once_with_the_terminal_in_order(
         assert terminal.cursor == (0, True)
 
 
+def test_what_keeps_nothing_ends_at_the_first_ctrl_c_with_the_terminal_in_order(ground: Path, tmp_path: Path) -> None:
+    assert ferry("export", "--from", ground / "store.db", "--to", "out", at=tmp_path).code == 0
+    command = (sys.executable, "-c", STUCK.replace("> 5", "> 2"))
+    with Terminal(80, 20, "verify", "out", "--against", ground / "store.db", at=tmp_path, program=command) as terminal:
+        terminal.until(lambda lines: any(line.startswith("all of the store ") for line in lines))
+        terminal.signal()
+        assert terminal.end() == 130
+        assert [line for line in terminal.lines if line] == ["Stopped."]
+        assert terminal.cursor == (0, True)
+
+
 def test_kill_leaves_the_cursor(export: tuple[object, ...], tmp_path: Path) -> None:
     with Terminal(80, 20, *export, at=tmp_path) as terminal:
         terminal.until(lambda lines: share(lines) >= 0)

@@ -81,7 +81,10 @@ class Command(click.Command):
         invocation = ctx.ensure_object(Invocation)
         invocation.command = names(ctx)[0]
         invocation.console.json = bool(ctx.params.pop("json", False))
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        finally:  # before click begins a new line for Ctrl-C
+            invocation.console.end_progress()
 
     def settings(self) -> dict[str, Setting]:
         """By long name."""

@@ -17,10 +17,11 @@ NOTHING = Total(resources=0, bytes=0)
 
 class Progress:
     """Told every record that a worker commits or sees, or that somebody who watches reads; and every page of units in
-    this process. `named` puts the job's id before each message. Safe for threads.
+    this process. Safe for threads.
 
-    here: the jobs run in this process: what was committed before the first record is the point they resume at, and
-        there are lines where no bars are.
+    named: for a worker: the job's id stands before each message, and the first record of a job is that of its
+        acquisition. (Whoever runs one job sees it before, perhaps in another's hands.) here: the jobs run in this
+        process: there are lines where no bars are.
     changed: called when a job's status differs from the last one seen.
     """
 
@@ -50,7 +51,7 @@ class Progress:
             self.last[record.id] = record
             job = self._jobs.get(record.id)
             if job is None or job.record.epoch != record.epoch:
-                job = self._jobs[record.id] = _Job(record, resumed=self._here or job is not None)
+                job = self._jobs[record.id] = _Job(record, resumed=self._named or job is not None)
             job.take(record, now)
         prefix = f"{record.id}: " if self._named else ""
         if before is None or before.status is not record.status:
@@ -165,15 +166,17 @@ def _several(views: list[View], names: list[str]) -> View:
         for name, t in zip(names, (view.total for view in views), strict=True)
     ]
     left = [view.speed.left for view in views]
+    done, whole = sum(row.resources for row in rows), sum(row.of or 0 for row in rows)
     return View(
         verb="exporting",
         rows=rows,
         at_work=names,
         total=Row(
             name=f"{len(rows)} jobs",
-            resources=sum(row.resources for row in rows),
-            of=sum(row.of or 0 for row in rows),
+            resources=done,
+            of=whole,
             bytes=sum(row.bytes or 0 for row in rows),
+            share=min(0.99, done / whole) if whole else None,
         ),
         speed=Speed(
             resources=sum(view.speed.resources or 0 for view in views) or None,

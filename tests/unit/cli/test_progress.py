@@ -145,8 +145,15 @@ def test_a_resumed_job_begins_at_its_committed_share_and_says_so(clock: FakeCloc
     assert view.speed == Speed(resources=7, bytes=700, left=pytest.approx(50_000 / 700))
 
 
-def test_who_only_watches_does_not_call_what_was_done_before_resumed(clock: FakeClock) -> None:
-    progress = Progress(Console(quiet=True), clock, here=False)
+def test_a_worker_meets_a_job_when_it_has_acquired_it(clock: FakeClock) -> None:
+    progress = Progress(Console(quiet=True), clock, named=True)
+    progress(record(clock(), **carried(Patient=100), epoch=2))
+    assert seen(progress, clock).note == "resumed at 10 %"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_what_is_in_another_s_hands_is_not_called_resumed(here: bool, clock: FakeClock) -> None:
+    progress = Progress(Console(quiet=True), clock, here=here)
     progress(record(clock(), **carried(Patient=100)))
     assert not seen(progress, clock).note
     progress(record(clock(), **carried(Patient=100, Observation=100), epoch=2))
@@ -160,7 +167,7 @@ def test_several_jobs_have_a_row_each(clock: FakeClock) -> None:
     view = seen(progress, clock)
     assert [(row.name, row.resources, row.share) for row in view.rows] == [("job", 100, 0.1), ("other", 50, 0.05)]
     assert view.total.name == "2 jobs"
-    assert view.total.resources == 150
+    assert (view.total.resources, view.total.share) == (150, 0.075)
 
 
 def test_lines_come_every_five_seconds_and_none_for_what_is_short(
