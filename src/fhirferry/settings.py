@@ -6,17 +6,20 @@ absolute URLs here, so that a job's record means the same folder for a worker th
 is percent-encoded (RFC 8089), always in the same way, so that every path has exactly one URL. A `sqlite:` address is no
 such URL: it is the path as it is, as everybody reads these addresses. So is what is typed without a scheme.
 """
+# ruff: noqa: PTH100, PTH116, PTH118 - every command begins here, and importing pathlib is felt
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fhirferry.model.errors import RequestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_HOME = "fhirferry-data"
 DEFAULT_CONFIG = "fhirferry.toml"
@@ -30,26 +33,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def at(cls, home: str | None) -> Settings:
         """Settings of this home; None is `./fhirferry-data`. Nothing is created."""
-        return cls(home=str(Path(home or DEFAULT_HOME).absolute()))
+        return cls(home=os.path.abspath(home or DEFAULT_HOME))
 
     @property
     def store(self) -> str:
-        return _url("sqlite", Path(self.home, "store.db"))
+        return _url("sqlite", os.path.join(self.home, "store.db"))
 
     @property
     def ledger(self) -> str:
-        return _url("sqlite", Path(self.home, "ledger.db"))
+        return _url("sqlite", os.path.join(self.home, "ledger.db"))
 
     def open_to_others(self) -> bool:
         """The home is there, and its mode lets others look in. What we make is private; whose folder it is decides."""
         try:
-            return os.name == "posix" and bool(os.stat(self.home).st_mode & 0o077)  # noqa: PTH116
+            return os.name == "posix" and bool(os.stat(self.home).st_mode & 0o077)
         except OSError:
             return False
 
     def make_home(self) -> None:
         """Create the home on first use: mode 0700 (it holds health data), with a `.gitignore` so that nobody commits it.
         An existing folder is left as it is. RequestError when it cannot be made."""
+        from pathlib import Path
+
         home = Path(self.home)
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,6 +82,8 @@ def destination_url(text: str) -> str:
 
 def path_of(url: str) -> Path:
     """The path in a URL that the functions above made."""
+    from pathlib import Path
+
     return Path(place_of(url))
 
 
@@ -101,18 +108,19 @@ def keep_apart(destination: str, *databases: str) -> None:
     """An export is made to be handed on: whoever is given its folder must not be given store or ledger with it. And
     those are two files: a job must be able to fail because its store is damaged. RequestError; other addresses than
     `file:` and `sqlite:` are apart by nature."""
-    files = [path_of(url).resolve() for url in databases if url.startswith("sqlite://")]
+    files = [os.path.realpath(place_of(url)) for url in databases if url.startswith("sqlite://")]
     for file in files:
         if files.count(file) > 1:
             raise RequestError(f"{file} is given as store and as ledger; they must be two files")
     if not destination.startswith("file://"):
         return
-    folder = path_of(destination).resolve()
+    folder = os.path.realpath(place_of(destination))
     for file in files:
         if folder == file:
             raise RequestError(f"{folder} is a store or ledger; give a folder of its own to the export")
-        if folder in file.parents:
-            raise RequestError(f"{folder} holds {file.relative_to(folder)}; give a folder of its own to the export")
+        if file.startswith(os.path.join(folder, "")):
+            inside = file[len(os.path.join(folder, "")) :]
+            raise RequestError(f"{folder} holds {inside}; give a folder of its own to the export")
 
 
 def _absolute(text: str, scheme: str, offered: str) -> str:
@@ -121,7 +129,7 @@ def _absolute(text: str, scheme: str, offered: str) -> str:
         raise RequestError(f"an empty address; write {offered}")
     given, colon, rest = raw.partition(":")
     if not colon or not _is_scheme(given):
-        return _url(scheme, Path(raw).absolute())
+        return _url(scheme, raw)
     if "@" in rest and ":" in rest.partition("@")[0].lstrip("/"):
         # Never quoted back: what is typed here ends in logs, process lists and job records.
         raise RequestError(f"the {given}: address has a password in it; addresses are recorded, so it must hold none")
@@ -138,7 +146,7 @@ def _absolute(text: str, scheme: str, offered: str) -> str:
         raise RequestError(f"{raw!r} has a NUL byte in it; no file has such a name")
     if not rest.strip("/"):
         raise RequestError(f"{raw!r} names no path; write {offered}")
-    return _url(scheme, Path(rest).absolute())
+    return _url(scheme, rest)
 
 
 def _is_scheme(text: str) -> bool:
@@ -146,9 +154,9 @@ def _is_scheme(text: str) -> bool:
     return len(text) > 1 and text[0].isalpha() and all(c.isalnum() or c in "+-." for c in text)
 
 
-def _url(scheme: str, path: Path) -> str:
-    # normpath: "a/../b" and "b" are one place, and must be one job. Links are kept: they are how people move data.
-    normal = os.path.normpath(path)
+def _url(scheme: str, path: str) -> str:
+    # "a/../b" and "b" are one place, and must be one job. Links are kept: they are how people move data.
+    normal = os.path.abspath(path)
     return file_url(normal) if scheme == "file" else f"{scheme}://{normal}"
 
 
@@ -170,18 +178,19 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def find(cls, named: str | None) -> ConfigFile | None:
         """The file that was named, else `./fhirferry.toml` where there is one. RequestError: not there, not TOML."""
-        path = Path(named or DEFAULT_CONFIG)
-        if not named and not path.is_file():
+        path = named or DEFAULT_CONFIG
+        if not named and not os.path.isfile(path):
             return None
         import tomllib  # only where there is a file: most runs have none, and start-up counts
+        from pathlib import Path
 
         try:
-            content = tomllib.loads(path.read_text("utf-8"))
+            content = tomllib.loads(Path(path).read_text("utf-8"))
         except OSError as error:
             raise RequestError(f"cannot read the configuration {path}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RequestError(f"{path} is not TOML: {error}") from None
-        return cls(path=str(path), content=content)
+        return cls(path=path, content=content)
 
     def options(
         self,

@@ -1,13 +1,16 @@
 """From addresses on the command line to the parts of the house: store, ledger, exporter."""
 
+# ruff: noqa: PTH110, PTH112, PTH120 - no pathlib where every command begins
+
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from fhirferry.cli.values import EXECUTOR_DEFAULT
 from fhirferry.model.errors import RequestError
-from fhirferry.settings import path_of
+from fhirferry.settings import place_of
 
 if TYPE_CHECKING:
     from fhirferry.cli.options import Invocation
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
 def store_address(invocation: Invocation, given: str | None) -> str:
     """The store's URL: the one given, else the default one. It must be there: nobody exports what was never imported."""
     url = given or invocation.settings.store
-    path = path_of(url)
-    if not path.exists():
+    path = place_of(url)
+    if not os.path.exists(path):
         raise RequestError(f"there is no store at {path}; fill one first: fhirferry import PATH" + _into(given))
     return url
 
@@ -29,8 +32,8 @@ def ledger_address(invocation: Invocation, given: str | None) -> str | None:
     """The URL of the ledger that was given, which must be there, else of the default one. None: that one is not there
     yet, and people were told."""
     url = given or invocation.settings.ledger
-    path = path_of(url)
-    if path.exists():
+    path = place_of(url)
+    if os.path.exists(path):
         return url
     if given:
         raise RequestError(f"there is no ledger at {path}; an export makes it: fhirferry export --ledger {path}")
@@ -41,9 +44,10 @@ def ledger_address(invocation: Invocation, given: str | None) -> str | None:
 def ledger_to_make(invocation: Invocation, given: str | None) -> str:
     """The URL of the ledger that was given, else of the default one. It need not be there; nothing is made yet."""
     url = given or invocation.settings.ledger
-    path = path_of(url)
-    if given and not path.parent.is_dir():
-        raise RequestError(f"cannot make the ledger {path}: there is no folder {path.parent}")
+    path = place_of(url)
+    folder = os.path.dirname(path)
+    if given and not os.path.isdir(folder):
+        raise RequestError(f"cannot make the ledger {path}: there is no folder {folder}")
     return url
 
 
@@ -68,7 +72,7 @@ def open_store(invocation: Invocation, given: str | None) -> SqliteStore:
     """The store that was given, else the default one; it must be there. Close it."""
     from fhirferry.store.sqlite import SqliteStore
 
-    return SqliteStore(str(path_of(store_address(invocation, given))), clock=invocation.clock)
+    return SqliteStore(place_of(store_address(invocation, given)), clock=invocation.clock)
 
 
 def pick(exporter: Exporter, prefix: str) -> ExportJobRecord:
@@ -86,8 +90,8 @@ def pick(exporter: Exporter, prefix: str) -> ExportJobRecord:
 
 def short_place(url: str) -> str:
     """A file or folder as people write it; other addresses as they are."""
-    return str(path_of(url)) if url.startswith(("file://", "sqlite://")) else url
+    return place_of(url) if url.startswith(("file://", "sqlite://")) else url
 
 
 def _into(given: str | None) -> str:
-    return f" --store {path_of(given)}" if given else ""
+    return f" --store {place_of(given)}" if given else ""
