@@ -6,7 +6,7 @@ absolute URLs here, so that a job's record means the same folder for a worker th
 is percent-encoded (RFC 8089), always in the same way, so that every path has exactly one URL. A `sqlite:` address is no
 such URL: it is the path as it is, as everybody reads these addresses. So is what is typed without a scheme.
 """
-# ruff: noqa: PTH100, PTH116, PTH118 - every command begins here, and importing pathlib is felt
+# ruff: noqa: PTH100, PTH113, PTH116, PTH118 - every command begins here, and importing pathlib is felt
 
 from __future__ import annotations
 
