@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from fhirferry.cli.exits import Exit
-from fhirferry.cli.options import Invocation, define, json_option, option
+from fhirferry.cli.options import Invocation, Parsed, define, json_option, option
 from fhirferry.cli.values import COUNT, FOLDER
+from fhirferry.model.errors import RequestError
 
 if TYPE_CHECKING:
     from fhirferry.samples.writing import Made
@@ -19,14 +18,21 @@ fhirferry generate --patients 200 --to samples
 fhirferry generate --patients 100000 --seed 42 --to large --json
 """
 STOPPING = "Stopping; nothing will be left in the folder. Once more (Ctrl-C) stops at once."
-LARGEST_SEED = 2**32 - 1
+LONGEST_SEED = 18
+"""Digits: the seed is a part of ids, which have 64 characters at most."""
+
+
+def _seed(text: str) -> int:
+    if text.strip().isdecimal() and len(text.strip()) <= LONGEST_SEED:
+        return int(text)
+    raise RequestError(f"{text!r} is not a whole number of at most {LONGEST_SEED} digits")
 
 
 @define("generate", example=EXAMPLE)
 @option("--patients", type=COUNT, metavar="N", default="100", help="So many patients; about 80 resources each.")
 @option(
     "--seed",
-    type=click.IntRange(0, LARGEST_SEED),
+    type=Parsed("n", _seed),
     metavar="S",
     default="1",
     help="Another number, other data; the same number, the same bytes.",

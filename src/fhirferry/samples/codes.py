@@ -212,7 +212,7 @@ HOSPITAL = [
 288086009 | Suture open wound | 12001 | simple repair of a wound | 26350
 274474001 | Bone immobilization | 29515 | short leg splint | 19025
 80146002 | Appendectomy | 44970 | appendectomy, laparoscopic | 1245000
-609588000 | Total replacement of knee joint | 27447 | total knee replacement | 3150000 | 0 | | 303533002 Knee joint prosthesis
+609588000 | Total replacement of knee joint | 27447 | total knee replacement | 3150000 | 0 | | 53350007 Prosthesis
 307280005 | Implantation of cardiac pacemaker | 33208 | pacemaker with two leads | 2480000 | 0 | | 14106009 Cardiac pacemaker
 """)
 ]

@@ -123,11 +123,16 @@ def _items(visit: Visit, link: bytes) -> tuple[bytes, bytes, list[int]]:
     for number, (code, cents) in enumerate(visit.bill, 1):
         eligible = cents * dice.between(60, 100) // 100
         copay = eligible * dice.between(0, 2) // 10
-        amounts = (cents, eligible, copay, eligible - copay)
-        totals = [total + amount for total, amount in zip(totals, amounts, strict=True)]
+        benefit = eligible - copay
+        totals = [totals[0] + cents, totals[1] + eligible, totals[2] + copay, totals[3] + benefit]
         net = money(cents)
         first = encounter if number == 1 else b""
         items.append(_ITEM % (number, link, code, date, net, first))
-        adjudication = _ADJUDICATION % tuple(part for amount in amounts for part in divmod(amount, 100))
+        adjudication = _ADJUDICATION % (
+            *divmod(cents, 100),
+            *divmod(eligible, 100),
+            *divmod(copay, 100),
+            *divmod(benefit, 100),
+        )
         answers.append(_EOB_ITEM % (number, link, code, date, place, 1, net, first, adjudication))
     return b",".join(items), b",".join(answers), totals

@@ -63,7 +63,7 @@ def make_groups(world: World, patients: int) -> Iterator[bytes]:
 def make_group(world: World, ident: bytes, text: str, members: list[bytes], kind: bytes = b"person") -> bytes:
     """One Group; members as JSON."""
     dice = Dice(world.seed, "Group", ident)
-    updated = days.instant(days.END - dice.between(1, 2_000), dice.below(86_400_000))
+    updated = days.instant(days.END - dice.between(1, 2_000), dice.below(1 << 40))
     listed = b',"member":[%b]' % b",".join(members) if members else b""  # FHIR knows no empty lists
     return _GROUP % (
         ident,

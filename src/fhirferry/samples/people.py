@@ -172,7 +172,7 @@ def add_patient(person: Person, out: Lines) -> None:
         % (
             person.id,
             b'"versionId":"%d","lastUpdated":"%b"'
-            % (dice.between(1, 30), days.instant(person.ended - 1 - dice.below(20), dice.below(86_400_000))),
+            % (dice.between(1, 30), days.instant(person.ended - 1 - dice.below(20), dice.below(1 << 40))),
             b"%b, %b, born %b" % (shown, gender, born),
             b",".join(extensions),
             b",".join(identifiers),
@@ -217,7 +217,7 @@ def add_coverage(person: Person, world: World, out: Lines) -> None:
             % (
                 ident,
                 b'"versionId":"%d","lastUpdated":"%b"'
-                % (dice.between(1, 3), days.instant(updated, dice.below(86_400_000))),
+                % (dice.between(1, 3), days.instant(updated, dice.below(1 << 40))),
                 member,
                 b"cancelled" if changes else b"active",
                 person.ref,

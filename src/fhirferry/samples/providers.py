@@ -131,7 +131,7 @@ def _stamp(dice: Dice) -> bytes:
     day = days.END - dice.between(30, 5000)
     return b'"versionId":"%d","lastUpdated":"%b"' % (
         dice.between(1, 4),
-        days.instant(day, dice.below(86_400_000)),
+        days.instant(day, dice.below(1 << 40)),
     )
 
 

@@ -99,7 +99,6 @@ class _Files(AbstractContextManager["_Files"]):
         except BlockingIOError:
             os.close(self._lock)
             raise FolderInUse(f"{folder}: another fhirferry generate is writing there") from None
-        self._clear()
 
     def write(self, batch: Lines) -> None:
         """Whole lines of each type."""
@@ -118,9 +117,16 @@ class _Files(AbstractContextManager["_Files"]):
             file.flush()
             os.fsync(file.fileno())
             file.close()
-        for kind in self._files:
-            name = f"{kind}.ndjson"
-            (self._work / name).rename(self._folder / name)
+        published: list[Path] = []
+        try:
+            for kind in self._files:
+                name = f"{kind}.ndjson"
+                published.append((self._work / name).rename(self._folder / name))
+            _sync(self._folder)
+        except BaseException:
+            for path in published:
+                path.unlink()
+            raise
         self._files.clear()
         self._is_new = False  # from here on it is not ours to remove
 
@@ -151,7 +157,17 @@ def _check(folder: Path) -> bool:
     except FileNotFoundError:
         return True
     except NotADirectoryError:
-        raise RequestError(f"{folder} is a file; name a folder that is empty or does not exist yet") from None
+        where = "is a file" if folder.is_file() else "would lie in a file"
+        raise RequestError(f"{folder} {where}; name a folder that is empty or does not exist yet") from None
     if found - {UNFINISHED}:
         raise FolderInUse(f"{folder} is not empty; name a folder that is empty or does not exist yet")
     return False
+
+
+def _sync(folder: Path) -> None:
+    """New names in it survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

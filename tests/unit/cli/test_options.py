@@ -16,6 +16,7 @@ ROOT = click.Context(program, info_name="fhirferry")
 LEAVES = dict(program.leaves(ROOT))
 OPTIONS = [(names, option) for names, command in LEAVES.items() for option in command.settings()]
 REQUIRED: dict[tuple[str, ...], list[str]] = {
+    ("generate",): ["--to", "set"],
     ("import",): ["here.ndjson"],
     ("export",): ["--to", "out"],
     ("verify",): ["out"],
