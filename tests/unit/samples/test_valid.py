@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fhirferry.fhir.definitions import load
 from fhirferry.samples.providers import npi
 from tests.unit.samples.conftest import Resources
 
@@ -174,3 +175,31 @@ def test_profiles_are_of_us_core(resources: Resources) -> None:
         assert profiled or kind in plain
         for each in profiled:
             assert each["meta"]["profile"][0].startswith("http://hl7.org/fhir/us/core/StructureDefinition/us-core-")
+
+
+@pytest.mark.parametrize("which", ["resources", "odd_resources"])
+def test_root_elements_and_targets_of_references_are_those_of_r4(which: str, request: pytest.FixtureRequest) -> None:
+    """Against HL7's own definitions."""
+    r4 = load("R4")
+    for kind, found in request.getfixturevalue(which).items():
+        elements = r4.elements(kind)
+        known = {"resourceType", *(member for element in elements for member in element.members)}
+        mandatory = [set(element.members) for element in elements if element.mandatory]
+        targets = dict(r4.references(kind))
+        for each in found:
+            assert {name.removeprefix("_") for name in each} <= known
+            assert all(members & each.keys() for members in mandatory)
+            for steps, target in references(each):
+                allowed = targets[steps]
+                assert not allowed or target in allowed, steps
+
+
+def references(value: Any, steps: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str) and steps[-1] != "assigner":  # a data type's, not among them
+            yield steps, value["reference"].partition("/")[0]
+        for name, part in value.items():
+            yield from references(part, (*steps, name))
+    elif isinstance(value, list):
+        for part in value:
+            yield from references(part, steps)
