@@ -43,9 +43,9 @@ format: $(STAMP)  ## put the code into its format
 bench: $(STAMP)  ## measure; ARGS="--resources 4000000" for the large store
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-demo: $(STAMP)  ## import, export and verify a made-up folder
-	@sh benchmarks/demo.sh $(BIN)
+demo: $(STAMP)  ## a minute's tour in fhirferry-demo/: an export is killed, resumed, and proved whole
+	@$(BIN)/fhirferry demo --again $(ARGS)
 
 clean:  ## remove what can be made again
-	rm -rf $(VENV) build dist demo-output benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist fhirferry-demo benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +

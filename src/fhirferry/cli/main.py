@@ -14,6 +14,7 @@ from fhirferry.cli.exits import Exit, exit_for, sentence_for
 from fhirferry.cli.options import Invocation, LazyGroup, shared_options
 
 PLACES = {
+    "demo": "demo:command",
     "generate": "generate:command",
     "import": "import_:command",
     "export": "export:command",
