@@ -16,6 +16,7 @@ The form of a table (one line per resource type):
     parameters   name -> "<search type> <path> <path> … | <target types>"
         path   step.step:DataType   step: `name`, or `name[key=value]` for the entries of a list with that value
                `>Type` after the data type: only references to that type
+        `@URI` after `code`: the code system that the element's value set takes all its codes from
                `…:present` is a boolean: is there a value, and is it not false (Patient.deceased)
     compartment  type -> names of the search parameters that put it into a patient's compartment
     elements     type -> root elements in their order: `name`, `!` mandatory, `?` modifier, `value[Quantity,string]` a choice
@@ -53,6 +54,8 @@ LISTS = {
     ("snapshot", "element"),
     ("element", "type"),
     ("type", "targetProfile"),
+    ("compose", "include"),
+    ("include", "valueSet"),
     ("SearchParameter", "base"),
     ("SearchParameter", "target"),
     ("CompartmentDefinition", "resource"),
@@ -95,12 +98,13 @@ def fetch(release: str, folder: Path) -> Path:
 def read_package(jar: Path, release: str) -> Json:
     """The table of one release."""
     with zipfile.ZipFile(jar) as package:
+        systems = read_systems(resources(package, release, "valueset/valuesets.xml"))
         structures: dict[str, Structure] = {}
         compartment: Json = {}
         for name in ("profile/profiles-types.xml", "profile/profiles-resources.xml"):
             for resource in resources(package, release, name):
                 if resource["resourceType"] == "StructureDefinition":
-                    structures[resource["id"]] = Structure(resource)
+                    structures[resource["id"]] = Structure(resource, systems)
                 elif resource["resourceType"] == "CompartmentDefinition" and resource["code"] == "Patient":
                     compartment = {e["code"]: " ".join(e["param"]) for e in resource["resource"] if e.get("param")}
         found = next(n for n in package.namelist() if n.rpartition(".")[0].endswith("sp/search-parameters"))
@@ -123,7 +127,8 @@ def read_package(jar: Path, release: str) -> Json:
 class Structure:
     """The elements of a resource or data type, by their path below it."""
 
-    def __init__(self, definition: Json) -> None:
+    def __init__(self, definition: Json, systems: dict[str, str]) -> None:
+        self.systems = systems
         self.name: str = definition["id"]
         self.kind: str = definition["kind"]
         elements = definition["snapshot"]["element"]
@@ -134,6 +139,12 @@ class Structure:
         codes = [t["code"] for t in self.elements[path].get("type", ())]
         # Ids and the values of primitives are FHIRPath's own String.
         return ["string" if code.startswith("http://hl7.org/fhirpath/") else code for code in codes]
+
+    def system(self, path: str) -> str:
+        """`@URI` for a code whose value set knows one code system, else nothing."""
+        binding = self.elements[path].get("binding", {})
+        found = self.systems.get(binding.get("valueSet", "").partition("|")[0])
+        return f"@{found}" if found and binding["strength"] == "required" else ""
 
     def roots(self) -> str:
         """The row of `elements`."""
@@ -156,6 +167,18 @@ class Structure:
                     targets = ",".join(sorted(p for p in profiles if p != "Resource"))
                     row.append(f"{name}>{targets}" if targets else name)
         return " ".join(row)
+
+
+def read_systems(found: Iterator[Json]) -> dict[str, str]:
+    """Value set -> its code system, for those that have just one."""
+    systems = {}
+    for resource in found:
+        if resource["resourceType"] == "ValueSet":
+            includes = resource.get("compose", {}).get("include", [])
+            used = {include.get("system", "") for include in includes}
+            if len(used) == 1 and "" not in used and not any("valueSet" in include for include in includes):
+                systems[resource["url"]] = used.pop()
+    return systems
 
 
 def read_parameters(found: list[Json], structures: dict[str, Structure]) -> dict[str, dict[str, str]]:
@@ -235,6 +258,8 @@ def resolve(branch: str, kind: str, structures: dict[str, Structure]) -> list[st
     if choice:
         return [".".join([*steps[:-1], choice + capital(t)]) + f":{t}{suffix}" for t in leaf]
     check(len(leaf) == 1, branch)
+    if leaf[0] == "code":
+        suffix = where[0].system(where[1])
     return [".".join(steps) + f":{leaf[0]}{suffix}"]
 
 

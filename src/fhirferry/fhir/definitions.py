@@ -29,12 +29,14 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     type: the data type found there (`Quantity`); `present` for the boolean: is there a value, and is it not false.
     where: (index of a step, member, value): of that step's entries only those that have the member with this value.
     only: references to this type alone count; "" for all.
+    system: the code system of a `code`, which has none in JSON; "" where the specification names no single one.
     """
 
     steps: tuple[str, ...]
     type: str
     where: tuple[int, str, str] | None = None
     only: str = ""
+    system: str = ""
 
 
 @final
@@ -163,6 +165,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _path(text: str) -> Path:
     way, _, leaf = text.partition(":")
+    leaf, _, system = leaf.partition("@")
     kind, _, only = leaf.partition(">")
     where = None
     steps = way.split(".")
@@ -171,7 +174,7 @@ def _path(text: str) -> Path:
             steps[index], _, condition = step[:-1].partition("[")
             member, _, value = condition.partition("=")
             where = (index, member, value)
-    return Path(steps=tuple(steps), type=kind, where=where, only=only)
+    return Path(steps=tuple(steps), type=kind, where=where, only=only, system=system)
 
 
 def _element(text: str) -> Element:
