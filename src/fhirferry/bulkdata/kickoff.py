@@ -55,9 +55,11 @@ def parse_export_url(url: str) -> ExportRequest:
         else:
             single[name] = value
     media_type = single.get("_outputFormat", NDJSON)
+    level = _level(address.removesuffix(operation))
+    if level != "system":
+        raise RequestError(f"a kick-off of level {level!r} cannot be read yet; the one level is 'system'")
     return ExportRequest(
         url=url,
-        level=_level(address.removesuffix(operation)),
         types=tuple(types) or None,
         since=parse_instant(single["_since"]) if "_since" in single else None,
         until=parse_instant(single["_until"], round_up=True) if "_until" in single else None,
