@@ -152,7 +152,7 @@ class Shell(AbstractContextManager["Shell"]):
         if self._stopped:
             if child is not None:
                 child.kill()
-            self._console.leave()
+            self.below_bars()
             os._exit(Exit.FORCED)
         self._stopped = True
         if child is not None:
@@ -199,6 +199,8 @@ class Running:
                     patience -= LOOK
                     if patience < 0 or not self._shell.told_to_stop:
                         self._child.kill()
+                        self._child.wait()
+                        self._shell.below_bars()
                 elif ripe():
                     return None
 

@@ -26,7 +26,7 @@ from fhirferry.model.quantity import format_duration, format_size
 from fhirferry.settings import database_url
 
 STEPS = 6
-EXPORTING = 10.0
+EXPORTING = 8.0
 """Seconds that the export is made to take, so that it has a middle."""
 FILES = 30
 """So many files, about: each is a commit."""
@@ -171,7 +171,8 @@ class Story:
         )
 
     def _end(self, seconds: float) -> None:
-        self._title("What is where", numbered=False)
+        self._title(f"Everything was proved, in {format_duration(seconds)}", numbered=False)
+        self._shell.tell("What is where:")
         places = (
             (SAMPLES, "the made-up data"),
             (HOME, "the store, and the ledger of jobs"),
@@ -180,8 +181,8 @@ class Story:
             (CHANGES, "what changed since"),
         )
         for name, what in places:
-            path = f"{self._folder.short}/{name}"
-            self._shell.tell(f"{path}: {what} ({format_size(self._folder.size(name))})")
+            size = format_size(self._folder.size(name))
+            self._shell.tell(f"{self._folder.short}/{name}: {what} ({size})")
         self._title("What to try next", numbered=False)
         offers = (
             ("The exports go in again, deletions too:", ("fhirferry", "import", OUT, CHANGES, "--store", "copy.db")),
@@ -206,7 +207,6 @@ class Story:
             "When you have seen enough:",
         )
         self._shell.offer("rm", "-r", str(self._folder.path))
-        self._shell.tell(f"Everything was proved, in {format_duration(seconds)}.")
 
     def _title(self, text: str, *, numbered: bool = True) -> None:
         if numbered:
