@@ -1,7 +1,8 @@
 """Follows a page of the docs word by word: runs its blocks in their order, in one shell, and compares what it shows.
 
     ```sh        commands; each must end with 0
-    ```console   `$ command` and what it prints, stderr included; `...` on a line of its own stands for any lines
+    ```console   `$ command` and what it prints, stderr included; `...` on a line of its own stands for any lines,
+                 `…` within a line for any text
     ```python    a program, run as a file
 
 In a console block a command that is followed by `$ echo $?` may fail. A block that cannot be run here has a comment of
@@ -32,6 +33,7 @@ _KINDS = {
     r"\d[\d,.]* ([kMGT]?B)\b": "SIZE",
     r"\b(\d+d)?(\d+h)?(\d+m)?\d+(\.\d+)?m?s\b|\b\d+[dhm]\b": "DURATION",
     r"\b[0-9a-f]{12,64}\b": "ID",
+    r"\b\d+ %": "SHARE",
 }
 
 
@@ -131,8 +133,10 @@ def follow(page: Path, folder: Path, timeout: float = 60) -> list[Done]:
 
 
 def matches(shown: list[str], printed: list[str]) -> bool:
-    """Whether the page shows what came, by kind; `...` stands for any lines."""
-    pattern = "".join(r"(.*\n)*?" if line.strip() == "..." else re.escape(by_kind(line)) + "\n" for line in shown)
+    """Whether the page shows what came, by kind."""
+    pattern = "".join(
+        r"(.*\n)*?" if line.strip() == "..." else re.escape(by_kind(line)).replace("…", ".*") + "\n" for line in shown
+    )
     return re.fullmatch(pattern, "".join(by_kind(line) + "\n" for line in printed)) is not None
 
 
