@@ -90,7 +90,7 @@ def test_a_narrow_terminal_shows_it_whole(tmp_path: Path) -> None:
     ]
     assert not torn, "no comment is longer than the terminal is wide"
     assert "# --- 6/6 Write, then export the changes" in lines
-    assert "  fhirferry --help" in lines[-8:]
+    assert "  fhirferry --help" in lines
 
 
 def test_the_first_ctrl_c_ends_the_command_at_work_and_says_where_things_are(tmp_path: Path) -> None:
