@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.book import Book
-from fhirferry.engine.executors import UnitPool
+from fhirferry.engine.executors import PoolBroken, UnitPool
 from fhirferry.engine.plan import Planner
 from fhirferry.engine.publishing import publish
 from fhirferry.engine.unit import OnPage, UnitOrder, UnitResult
@@ -23,9 +24,6 @@ from fhirferry.model.errors import (
 )
 from fhirferry.model.job import backoff
 from fhirferry.model.partition import Partition
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 LOOK = 0.2
 """Seconds between looks at the stop flags while units run elsewhere."""
@@ -41,7 +39,7 @@ class Carrier:
     def __init__(
         self,
         book: Book,
-        pool: UnitPool,
+        pool: UnitPool[Any],
         planner: Planner,
         destination: Destination,
         *,
@@ -62,7 +60,7 @@ class Carrier:
         self._pause = pause
         self._log = log
         self._on_page = on_page
-        self._at_work: dict[Future[UnitResult], tuple[Partition, ...]] = {}
+        self._at_work: dict[Hashable, tuple[Partition, ...]] = {}
         self._trouble: Exception | None = None
         self._busy = 0
 
@@ -84,8 +82,6 @@ class Carrier:
             raise
 
     def _loop(self) -> None:
-        from concurrent.futures import FIRST_COMPLETED, wait
-
         while True:
             while self._trouble is None and not self._stopping() and len(self._at_work) < self._pool.room:
                 try:
@@ -100,33 +96,28 @@ class Carrier:
                 return
             if self._stopping() or self._trouble is not None:
                 self._pool.stop_units()
-            finished, _ = wait(self._at_work, timeout=LOOK, return_when=FIRST_COMPLETED)
-            for future in finished:
-                self._take(future)
+            for ticket in self._pool.wait(self._at_work, LOOK):
+                self._take(ticket)
 
     def _submit(self, partitions: tuple[Partition, ...]) -> None:
-        from concurrent.futures import BrokenExecutor
-
         order = self._make_order(partitions)
         try:
-            future = self._pool.submit(order)
-        except BrokenExecutor:  # it broke since the last look; those at work will say so themselves
+            ticket = self._pool.submit(order)
+        except PoolBroken:  # it broke since the last look; those at work will say so themselves
             self._pool.renew()
-            future = self._pool.submit(order)
-        self._at_work[future] = partitions
+            ticket = self._pool.submit(order)
+        self._at_work[ticket] = partitions
 
-    def _take(self, future: Future[UnitResult]) -> None:
-        from concurrent.futures import BrokenExecutor, CancelledError
-
+    def _take(self, ticket: Hashable) -> None:
         if self._lost():
             raise JobConflict("the job is not held by this worker any more")
-        partitions = self._at_work[future]
+        partitions = self._at_work[ticket]
         if self._on_page is not None:
             for partition in partitions:
                 self._on_page(partition, 0, 0)  # before the commit counts it: at no moment is it told twice
         try:
-            result = future.result()
-        except (BrokenExecutor, CancelledError):  # the next submit finds the pool broken, and renews it
+            result = self._pool.result(ticket)
+        except PoolBroken:  # the next submit finds the pool broken, and renews it
             self._retry(partitions, TransientError("A process that ran units of work died."))
         except Exception as error:
             self._retry(partitions, error)
@@ -140,7 +131,7 @@ class Carrier:
                     self._pause(backoff(self._busy, 0.5) / 4)
                     return
                 self._trouble = self._trouble or error
-        del self._at_work[future]  # only now: a conflict must find the result, to remove its files
+        del self._at_work[ticket]  # only now: a conflict must find the result, to remove its files
 
     def _commit(self, partitions: tuple[Partition, ...], result: UnitResult) -> None:
         begun = [
@@ -180,12 +171,11 @@ class Carrier:
 
     def _abandon(self) -> None:
         """Remove what our uncommitted runs wrote; a listed file is never touched."""
-        from concurrent.futures import wait
-
         self._pool.stop_units()
-        finished, _ = wait(self._at_work, timeout=30)
-        whole = (result for future in finished if future.exception() is None for result in future.result())
-        written = {file.part for result in whole for file in result.files}
+        written = set[str]()
+        for ticket in self._pool.wait(self._at_work, 30, every=True):
+            with suppress(Exception):  # what failed has left nothing
+                written.update(file.part for each in self._pool.result(ticket) for file in each.files)
         try:
             listed = {f.part for f in self._book.files()}
             self._destination.delete(sorted(written - listed))

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import msgspec
 
@@ -88,7 +89,7 @@ class ExportTask:
                 self._end_badly(error)
             return self._book.record
 
-    def _export(self, pool: UnitPool) -> None:
+    def _export(self, pool: UnitPool[Any]) -> None:
         book = self._book
         with (
             closing(self._connections.open_source(book.record.source_uri, False)) as source,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -203,6 +203,14 @@ class Threads:
         self._threads.append(threading.Thread(target=work))
         self._threads[-1].start()
         return future
+
+    def wait(
+        self, tickets: Collection[Future[UnitResult]], timeout: float, *, every: bool = False
+    ) -> Sequence[Future[UnitResult]]:
+        return list(wait(tickets, timeout=timeout, return_when=ALL_COMPLETED if every else FIRST_COMPLETED).done)
+
+    def result(self, ticket: Future[UnitResult]) -> UnitResult:
+        return ticket.result()
 
     def stop_units(self) -> None:
         self.stopped.set()

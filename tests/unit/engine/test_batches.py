@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import BrokenExecutor
 
 import pytest
 
 from fhirferry.engine import plan
+from fhirferry.engine.executors import PoolBroken
 from fhirferry.engine.unit import UnitOrder
 from fhirferry.model.errors import SnapshotGone, StoreBusy
 from fhirferry.model.job import JobStatus
@@ -146,7 +146,7 @@ def test_after_a_pool_that_died_each_goes_alone(house: House, orders: list[list[
     def die_once(order: UnitOrder, _: Threads) -> None:
         orders.append([p.plan.resource_type for p in order.partitions])
         if len(orders) == 1:
-            raise BrokenExecutor("killed")
+            raise PoolBroken
 
     assert house.run(executor=lambda _stopping: Threads(1, die_once)).status is JobStatus.COMPLETED
     assert orders == [list(NAMES), *([name] for name in NAMES)]

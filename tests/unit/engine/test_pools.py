@@ -8,14 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from fhirferry.clock import system_clock
-from fhirferry.engine import context, executors, plan
-from fhirferry.engine.executors import PoolFactory, make_pool
+from fhirferry.engine import context, plan, processes
+from fhirferry.engine.executors import PoolBroken, PoolFactory, make_pool
 from fhirferry.engine.unit import UnitOrder
 from fhirferry.engine.verify_findings import Outcome
 from fhirferry.exporter import CONNECTIONS, Exporter
@@ -174,12 +173,12 @@ def test_a_pool_that_broke_is_made_anew_and_the_units_handed_out_again(house: Ho
     class Breaking(Threads):
         def submit(self, order: UnitOrder):  # type: ignore[no-untyped-def]
             if pools[0].renewed == 0 and self._threads and not self._threads[0].is_alive():
-                raise BrokenProcessPool
+                raise PoolBroken
             return super().submit(order)
 
     def die_once(_order: UnitOrder, pool: Threads) -> None:
         if pool.renewed == 0:
-            raise BrokenProcessPool
+            raise PoolBroken
 
     def make(_stopping: object) -> Threads:
         pools.append(Breaking(1, die_once))
@@ -232,18 +231,18 @@ def real(tmp_path: Path) -> Path:
 def test_a_pool_process_that_is_killed_alone_costs_nothing_but_its_unit(
     real: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pools: list[executors.ProcessPool] = []
-    original = executors.ProcessPool.submit
+    pools: list[processes.ProcessPool] = []
+    original = processes.ProcessPool.submit
     killed: list[int] = []
     renewed: list[int] = []
-    renew = executors.ProcessPool.renew
+    renew = processes.ProcessPool.renew
 
-    def submit(self: executors.ProcessPool, order: UnitOrder):  # type: ignore[no-untyped-def]
+    def submit(self: processes.ProcessPool, order: UnitOrder):  # type: ignore[no-untyped-def]
         pools.append(self)
         return original(self, order)
 
-    monkeypatch.setattr(executors.ProcessPool, "submit", submit)
-    monkeypatch.setattr(executors.ProcessPool, "renew", lambda self: renewed.append(1) or renew(self))
+    monkeypatch.setattr(processes.ProcessPool, "submit", submit)
+    monkeypatch.setattr(processes.ProcessPool, "renew", lambda self: renewed.append(1) or renew(self))
     exporter = Exporter(ledger=f"sqlite://{real}/ledger.db", executor="processes:2", connections=CONNECTIONS)
 
     def kill_one(record: object) -> None:
