@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from fhirferry.cli.console import Console
+from fhirferry.cli.platforms import look_around
 from fhirferry.clock import system_clock
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import Clock
@@ -82,6 +83,7 @@ class Command(click.Command):
         invocation.command = names(ctx)[0]
         invocation.console.json = bool(ctx.params.pop("json", False))
         try:
+            look_around(invocation, ctx.params)
             return super().invoke(ctx)
         finally:  # before click begins a new line for Ctrl-C
             invocation.console.end_progress()
