@@ -47,7 +47,7 @@ def run_here(
     seconds = time.monotonic() - start
     console.end_progress()
     code = exit_of(record)
-    run_it = command_for(record, ledger, executor)
+    run_it = "" if record.status is JobStatus.COMPLETED else command_for(record, ledger, executor)
     files = job.files() if record.status is JobStatus.COMPLETED else ()
     sums = Sum.of(files)
     console.line(
