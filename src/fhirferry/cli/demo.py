@@ -46,7 +46,7 @@ def command(ctx: click.Context, /, invocation: Invocation, to: str, patients: in
     folder.make(again=again)
     with Shell(invocation, folder.path) as shell:
         try:
-            Story(shell, folder, patients, seed).tell()
+            Story(shell, folder, patients, seed, invocation.clock).tell()
         except DemoStopped:
             shell.end(texts.stopped(folder))
             return Exit.STOPPED

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 import msgspec
 
@@ -168,25 +167,25 @@ class Running:
 
     def wait(self) -> Ran:
         """Its end. DemoStopped when that was asked for."""
-        output = self._until(lambda: False) or ""
+        return self._ended(self._until(lambda: False) or "")
+
+    def kill_when(self, ripe: Callable[[], bool]) -> Ran | None:
+        """kill -9 at the first moment that is `ripe`, and None; or its end, if that came before. DemoStopped."""
+        output = self._until(ripe)
+        if output is not None:
+            return self._ended(output)
+        self._child.kill()
+        self._child.wait()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+        self._shell.below_bars()
+        return None
+
+    def _ended(self, output: str) -> Ran:
         self._shell.said(output)
         if self._shell.over:
             raise DemoStopped
         return Ran(self._words, self._child.returncode)
-
-    def kill_when(self, ripe: Callable[[], bool]) -> bool:
-        """kill -9 at the first moment that is `ripe`; False when it ended before. DemoStopped."""
-        output = self._until(ripe)
-        if output is not None:
-            self._shell.said(output)
-        else:
-            os.kill(self.pid, signal.SIGKILL)
-            self._child.wait()
-            _close(self._child.stdout)
-            self._shell.below_bars()
-        if self._shell.over:
-            raise DemoStopped
-        return output is None
 
     def _until(self, ripe: Callable[[], bool]) -> str | None:
         """What it said on stdout until its end; None when it became ripe before."""
@@ -203,8 +202,3 @@ class Running:
                         self._shell.below_bars()
                 elif ripe():
                     return None
-
-
-def _close(stream: IO[str] | None) -> None:
-    if stream is not None:
-        stream.close()

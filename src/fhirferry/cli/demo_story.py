@@ -18,8 +18,8 @@ from fhirferry.cli.demo_shell import Ran, Shell
 from fhirferry.cli.exits import Exit
 from fhirferry.cli.opening import open_exporter
 from fhirferry.cli.words import counted
-from fhirferry.model.errors import TransientError
-from fhirferry.model.instant import Instant, format_instant
+from fhirferry.model.errors import FerryError
+from fhirferry.model.instant import Clock, Instant, format_instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
 from fhirferry.model.output import OutputFile
 from fhirferry.model.quantity import format_duration, format_size
@@ -32,10 +32,12 @@ FILES = 30
 """So many files, about: each is a commit."""
 MIDDLE = 40
 """Percent at which it is killed: what a moment later is committed too is still far from the end."""
-PER_PATIENT = 145_000, 470_000
-"""Bytes of made-up data; of the whole folder."""
+PER_PATIENT = 470_000
+"""Bytes in the folder at the end."""
 PATIENTS_PER_SECOND = 55
 """Made up, imported and verified, by one of two busy cores."""
+STARTING = 8
+"""Seconds for all that does not grow with the data."""
 PHONE = re.compile(rb'(\{"system":"phone","value":")([^"]*)')
 UPDATED = re.compile(rb'("lastUpdated":")([^"]*)')
 
@@ -47,7 +49,8 @@ class DemoFailed(Exception):
 class Story:
     """shell: stands in the folder. tell() needs it to be empty."""
 
-    def __init__(self, shell: Shell, folder: DemoFolder, patients: int, seed: int) -> None:
+    def __init__(self, shell: Shell, folder: DemoFolder, patients: int, seed: int, clock: Clock) -> None:
+        self._clock = clock
         self._shell, self._folder, self._patients, self._seed = shell, folder, patients, seed
         self._ledger = database_url(str(folder.path / LEDGER))
         self._step = 0
@@ -66,8 +69,8 @@ class Story:
         self._end(time.monotonic() - start)
 
     def _begin(self) -> None:
-        size = format_size(self._patients * PER_PATIENT[1])
-        seconds = 5 * round((EXPORTING + 5 + self._patients / PATIENTS_PER_SECOND) / 5)
+        size = format_size(self._patients * PER_PATIENT)
+        seconds = 5 * round((EXPORTING + STARTING + self._patients / PATIENTS_PER_SECOND) / 5)
         self._shell.tell(
             f"fhirferry demo: made-up data goes in, comes out, and is proved whole, though the export is killed in "
             f"the middle. This takes about {counted(seconds, 'second')} and {size}, all in {self._folder.short}.",
@@ -102,13 +105,16 @@ class Story:
             "Small files and a limited rate, so that there is a middle to kill it in. Unlimited it would be done at once."
         )
         running = self._shell.start(*command)
-        killed = running.kill_when(lambda: any(record.progress >= MIDDLE for record in self._jobs()))
-        jobs = self._jobs(unfinished=True)
-        if not killed or not jobs:
+        ended = running.kill_when(self._in_the_middle)
+        if ended is not None:
+            _complete(ended)
+        jobs = self._jobs(unfinished=True) if ended is None else ()
+        if not jobs:
             raise DemoFailed(
                 f"the export had ended before it could be killed. Give it more to do: --patients {self._patients * 4}"
             )
         (job,), files = jobs, self._files(jobs[0])
+        _must(not (self._folder.path / OUT / "manifest.json").exists(), "a part of an export has a manifest.")
         self._shell.tell(f"Now, from outside, at {job.progress} %, without any warning:")
         self._shell.show("kill", "-9", str(running.pid))
         self._shell.tell("The ledger, the file that knows all jobs, still has what was committed:")
@@ -118,8 +124,6 @@ class Story:
             f"{job.resources:,} of {counted(total, 'resource')} were committed, in {counted(len(files), 'file')}. "
             f"What was half written is in none of them, and there is no manifest yet: nobody can take this for whole."
         )
-        if (self._folder.path / OUT / "manifest.json").exists():
-            raise DemoFailed("there is a manifest, though the export is not complete.")
         return job, files
 
     def _resume(self, command: Sequence[str], killed: ExportJobRecord, before: Sequence[OutputFile]) -> ExportJobRecord:
@@ -213,20 +217,18 @@ class Story:
             self._step += 1
         self._shell.title(f"{self._step}/{STEPS} {text}" if numbered else text)
 
-    def _run(self, *words: str) -> Ran:
-        ran = self._shell.run(*words)
-        if ran.code != Exit.COMPLETE:
-            raise DemoFailed(f"`{' '.join(words)}` ended with {ran.code}; what it says stands above.")
-        return ran
+    def _run(self, *words: str) -> None:
+        _complete(self._shell.run(*words))
+
+    def _in_the_middle(self) -> bool:
+        try:
+            return (self._folder.path / LEDGER).exists() and any(job.progress >= MIDDLE for job in self._jobs())
+        except FerryError:  # the ledger is being made, or is busy: look again
+            return False
 
     def _jobs(self, *, unfinished: bool = False) -> Sequence[ExportJobRecord]:
-        if not (self._folder.path / LEDGER).exists():
-            return ()
-        try:
-            with open_exporter(self._ledger) as exporter:
-                return exporter.jobs(unfinished=unfinished)
-        except TransientError:  # the exporting process has it
-            return ()
+        with open_exporter(self._ledger) as exporter:
+            return exporter.jobs(unfinished=unfinished)
 
     def _files(self, job: ExportJobRecord) -> Sequence[OutputFile]:
         with open_exporter(self._ledger) as exporter:
@@ -236,7 +238,7 @@ class Story:
         """Writes the file; the Patient's id, the line, and its former and its new number."""
         with (self._folder.path / SAMPLES / "Patient.ndjson").open("rb") as file:
             line, former = next((each.rstrip(b"\n"), found) for each in file if (found := PHONE.search(each)))
-        now = re.sub(r"\.\d+", "", format_instant(_now()))
+        now = re.sub(r"\.\d+", "", format_instant(self._clock()))
         line = PHONE.sub(rb"\g<1>555-0100", line, count=1)
         line = UPDATED.sub(rb"\g<1>" + now.encode(), line, count=1)
         (self._folder.path / CORRECTED).write_bytes(line + b"\n")
@@ -250,6 +252,10 @@ class Story:
                 with found.open("rb") as file:
                     return f"{kind}/{msgspec.json.decode(next(file))['id']}"
         raise DemoFailed("there is nothing to delete. Give it more to do: --patients 500")
+
+
+def _complete(ran: Ran) -> None:
+    _must(ran.code == Exit.COMPLETE, f"`{' '.join(ran.words)}` ended with {ran.code}; what it says stands above.")
 
 
 def _must(holds: bool, otherwise: str) -> None:
@@ -269,12 +275,6 @@ def _option(size: float) -> str:
         if size >= factor:
             return f"{size / factor:.1f}".removesuffix(".0") + unit
     return f"{max(1, round(size))}"
-
-
-def _now() -> Instant:
-    from fhirferry.clock import system_clock
-
-    return system_clock()
 
 
 def _way_to_fhirferry() -> str | None:

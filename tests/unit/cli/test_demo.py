@@ -18,6 +18,7 @@ from fhirferry.cli.main import program
 from fhirferry.cli.tables import table
 from fhirferry.model.errors import RequestError
 from fhirferry.model.quantity import parse_size
+from fhirferry.testing.clock import FakeClock
 
 ROWS = [(f"Type{i}", f"{i:,}", f"{i * 1000:,}", "1.5 MB") for i in range(20)]
 TABLE = table(("TYPE", "FILES", "LINES", "SIZE"), ROWS, right=(1, 2, 3))
@@ -131,13 +132,13 @@ class FakeShell:
     def start(self, *words: str) -> FakeShell:
         return self
 
-    def kill_when(self, ripe: Callable[[], bool]) -> bool:
+    def kill_when(self, ripe: Callable[[], bool]) -> Ran:
         assert not ripe()
-        return False
+        return Ran(("fhirferry", "export"), self.code)
 
 
 def story(tmp_path: Path, code: int = 0) -> Story:
-    return Story(FakeShell(code), DemoFolder(str(tmp_path), typed=True), 500, 1)  # type: ignore[arg-type]
+    return Story(FakeShell(code), DemoFolder(str(tmp_path), typed=True), 500, 1, FakeClock())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("code", [1, 3, 4, 5, -9])
@@ -152,3 +153,5 @@ def test_whatever_verify_does_not_prove_fails_the_demo(tmp_path: Path, code: int
 def test_an_export_that_ended_before_the_kill_is_said_and_fails_the_demo(tmp_path: Path) -> None:
     with pytest.raises(DemoFailed, match=r"ended before it could be killed.*--patients 2000"):
         story(tmp_path)._export_and_kill(["fhirferry", "export"])
+    with pytest.raises(DemoFailed, match="`fhirferry export` ended with 1"):
+        story(tmp_path, 1)._export_and_kill(["fhirferry", "export"])
