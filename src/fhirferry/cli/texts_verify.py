@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fhirferry.cli.words import counted
 from fhirferry.model.instant import format_instant
 from fhirferry.model.quantity import format_size
 
@@ -19,15 +20,19 @@ def finding_text(finding: Finding) -> str:
 
 def verify_page(report: VerifyReport) -> str:
     """How a verification ended."""
-    size = format_size(report.raw_bytes)
-    read = f"{report.files} files, {report.resources:,} resources, {report.deletions:,} deletions, {size}"
-    lines = [f"Read {read}."]
+    read = [
+        counted(report.files, "file"),
+        counted(report.resources, "resource"),
+        counted(report.deletions, "deletion"),
+        format_size(report.raw_bytes),
+    ]
+    lines = [f"Read {', '.join(read)}."]
     if report.transaction_time is not None:
         lines.append(f"As of {format_instant(report.transaction_time)}.")
     if report.compared is not None:
         lines.append(f"Compared with {report.compared:,} resources and deletions of the store.")
     if report.issues:
-        lines.append(f"The error files tell of {report.issues:,} issues.")
+        lines.append(f"The error files tell of {counted(report.issues, 'issue')}.")
     if report.counts:
         told = ", ".join(f"{count:,} {kind}" for kind, count in report.counts.items())
         lines.append(f"Found: {told}.")
