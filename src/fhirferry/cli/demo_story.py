@@ -74,7 +74,7 @@ class Story:
         self._shell.tell(
             f"fhirferry demo: made-up data goes in, comes out, and is proved whole, though the export is killed in "
             f"the middle. This takes about {counted(seconds, 'second')} and {size}, all in {self._folder.short}.",
-            "Behind $ are the commands as you could type them, below each what it says.",
+            "Behind $ are the commands as you could type them, below each what it says, long tables shortened.",
         )
         if self._shell.own_settings:
             names = ", ".join(self._shell.own_settings)
