@@ -121,7 +121,7 @@ def range_ends(node: object) -> Ends | None:
 def has_unit(wanted: QuantityValue, node: dict[str, object]) -> bool:
     """Whether a Quantity or Money is in the unit that is asked for. Units are not converted."""
     if "currency" in node:
-        return wanted.system in (None, "", _CURRENCIES) and wanted.code in (None, node["currency"])
+        return wanted.system in (None, _CURRENCIES) and wanted.code in (None, node["currency"])
     if wanted.system:
         return node.get("system") == wanted.system and wanted.code in (None, node.get("code"))
     return wanted.code is None or wanted.code in (node.get("code"), node.get("unit"))

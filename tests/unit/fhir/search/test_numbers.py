@@ -113,7 +113,10 @@ def quantity(value: str, **more: str) -> dict[str, str]:
         ("lt5", quantity("5", comparator="<"), True),
         ("ge5", quantity("5", comparator="<"), False),
         ("ge5", quantity("5", comparator="<="), True),
+        ("gt5", quantity("5", comparator="<="), False),
         ("gt9", quantity("5", comparator=">"), True),
+        ("gt5", quantity("5", comparator=">"), True),
+        ("lt5", quantity("5", comparator=">="), False),
         ("le5", quantity("5", comparator=">"), False),
         ("le5", quantity("5", comparator=">="), True),
         ("eq5", quantity("5", comparator=">="), False),
@@ -121,6 +124,22 @@ def quantity(value: str, **more: str) -> dict[str, str]:
 )
 def test_quantities(finds: Finds, search: str, value: dict[str, str], found: bool) -> None:
     assert finds(f"Observation?value-quantity={search}", valueQuantity=value) is found
+
+
+def test_any_of_several_quantities_and_all_of_several_parameters(finds: Finds) -> None:
+    search = "Observation?value-quantity=5||mg,6||g&status=final"
+    assert finds(search, valueQuantity=quantity("6.1", unit="g"), status="final")
+    assert not finds(search, valueQuantity=quantity("6.1", unit="mg"), status="final")
+    assert not finds(search, valueQuantity=quantity("6.1", unit="g"), status="draft")
+
+
+def test_the_unit_of_a_range_is_that_of_its_ends(finds: Finds) -> None:
+    def hit(search: str, **ends: object) -> bool:
+        return finds(f"ValueSet?context-quantity={search}", useContext=[{"valueRange": ends}])
+
+    assert hit("gt5||a", low={"value": 6, "unit": "a"})
+    assert not hit("gt5||a", low={"value": 6, "unit": "mo"})
+    assert not hit("gt5||a", low={"value": 6, "unit": "a"}, high={"value": 9, "unit": "mo"})
 
 
 def test_money_is_found_by_its_currency(finds: Finds) -> None:

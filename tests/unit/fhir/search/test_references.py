@@ -49,6 +49,12 @@ def test_the_type_of_a_reference_that_does_not_show_it(finds: Finds) -> None:
     assert not finds("Observation?patient=urn:uuid:1", subject={"reference": "urn:uuid:1", "type": "Group"})
 
 
+def test_a_reference_without_a_literal_matches_no_literal(finds: Finds) -> None:
+    for subject in ({"display": "Peter"}, {"identifier": {"value": "1"}}, "Patient/1", {"reference": 1}):
+        assert not finds("Observation?subject=Patient/1", subject=subject)
+        assert not finds("Observation?subject=1", subject=subject)
+
+
 def test_without_a_base_only_relative_references_are_local(finds: Finds) -> None:
     assert not finds("Observation?subject=Patient/1", subject={"reference": f"{BASE}/Patient/1"})
 
