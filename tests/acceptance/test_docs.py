@@ -6,9 +6,12 @@ import ast
 import re
 from pathlib import Path
 
+import click
 import pytest
 
+from fhirferry.cli.exits import Exit
 from tests.docs_runner import END, blocks, by_kind, follow, matches
+from tests.unit.cli.test_docs import LEAVES
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -70,6 +73,31 @@ def test_readme_and_benchmarks_show_the_same_figures() -> None:
     assert figures[0] == figures[1]
 
 
+def test_every_exit_code_is_seen_once_on_its_page() -> None:
+    """The page is run as it stands, so each code that it shows came from a command."""
+    seen = re.findall(r"(?m)^\$ echo \$\?\n(\d+)$", (ROOT / "docs" / "exit-codes.md").read_text("utf-8"))
+    assert [int(code) for code in seen] == [int(code) for code in Exit]
+    table = re.findall(r"(?m)^\| (\d+) \| (.+?) \|", (ROOT / "docs" / "exit-codes.md").read_text("utf-8"))
+    assert table == re.findall(r"(?m)^\| (\d+) \| (.+?) \|", _section("docs/cli.md", "Exit codes"))
+
+
+@pytest.mark.parametrize("names", LEAVES, ids=" ".join)
+def test_the_reference_says_of_each_option_what_help_says(names: tuple[str, ...]) -> None:
+    """Value, default and meaning; where the reference says more, it begins alike."""
+    command = LEAVES[names]
+    section = _section("docs/cli.md", f"fhirferry {' '.join(names)}")
+    for name, setting in command.settings().items():
+        row = re.search(rf"(?m)^\| `--{name}( [^`]+)?` \| (.*?) \| (.+) \|$", section)
+        if row is None:
+            continue  # an option of every command; tests/unit/cli/test_docs.py knows which these are
+        value = "" if setting.is_flag else setting.make_metavar(click.Context(command)).strip("[]")
+        assert (row[1] or "").strip().replace("\\|", "|") == value, name
+        if isinstance(setting.default, (str, int)) and not setting.is_flag:
+            assert row[2] == str(setting.default), name
+        if not setting.hidden and len(row[3].split()) <= len(str(setting.help).split()):
+            assert row[3] == setting.help, name
+
+
 # The runner itself: a page that lies is found out.
 
 LIES = {
@@ -121,8 +149,11 @@ def _anchor(heading: str) -> str:
 
 
 def _tests_of(file: Path) -> set[str]:
-    return {
-        node.name
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    }
+    """Functions, and state machines (`TestX = Machine.TestCase`)."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found |= {each.id for each in node.targets if isinstance(each, ast.Name) and each.id.startswith("Test")}
+    return found
