@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ KINDS = {
 }
 """Per type of search parameter, the data types that can hold its values. HL7's paths lead to a few others, which never
 match (a date to the free text `performedString`)."""
+
+_address = re.compile(
+    r"https?://[^?#]+/([A-Z][A-Za-z]*/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?)",
+    re.ASCII | re.IGNORECASE,
+).fullmatch
 
 IDENTIFIER = Path(steps=("identifier",), type="Identifier")
 """What `:identifier` looks at, below a reference."""
@@ -147,13 +153,18 @@ def quantity_test(kind: str, values: Collection[QuantityValue]) -> Test:
     return look
 
 
-def reference_test(path: Path, values: Collection[ReferenceValue], only: str, base: str) -> Test:
-    """only: a type that a modifier named. base: what stands before `Type/id` in URLs of the same server, "" if unknown."""
+def reference_test(path: Path, values: Collection[ReferenceValue], only: str, base: str | None) -> Test:
+    """only: a type that a modifier named. base: see `compile_filters`."""
     whole = {v.url or (f"{v.kind}/{v.id}" if v.kind else v.id) for v in values if not v.version}
     whole |= {f"{v.kind}/{v.id}/_history/{v.version}" for v in values if v.version}
     if path.type != "Reference":
         return uri_test(path.type, whole)
-    whole = {text.removeprefix(base) for text in whole}
+    urls = {text for text in whole if ":" in text}
+    near = whole - urls
+    # Somebody who writes a URL also means its relative form, but not the same id on a third server.
+    relative = near | {here for url in urls if (here := _local(url, base))}
+    if base is not None:
+        near = relative
     ids = {v.id for v in values if v.id and not v.kind}
     kinds = {only, path.only} - {""}
 
@@ -161,13 +172,28 @@ def reference_test(path: Path, values: Collection[ReferenceValue], only: str, ba
         text = _text(node.get("reference")) if type(node) is dict else None
         if text is None:
             return False
-        text = text.removeprefix(base)
         plain = text.partition("/_history/")[0]
         if kinds and kinds != {_kind(plain, node)}:
             return False
-        return text in whole or plain in whole or (plain.rpartition("/")[2] in ids and ":" not in plain)
+        if ":" not in text:
+            return plain in relative or text in relative or plain.rpartition("/")[2] in ids
+        if plain in urls or text in urls:
+            return True
+        here = _local(text, base)
+        if not here:
+            return False
+        plain = here.partition("/_history/")[0]
+        return plain in near or here in near or plain.rpartition("/")[2] in ids
 
     return look
+
+
+def _local(url: str, base: str | None) -> str:
+    """`Type/id`, with its version, of a URL of this server; of any http server where ours is unknown. "" for others."""
+    if base is not None:
+        return url.removeprefix(base) if url.startswith(base) else ""
+    found = _address(url)
+    return found[1] if found else ""
 
 
 def identifier_test(path: Path, values: Collection[Token]) -> Test:

@@ -22,14 +22,15 @@ from fhirferry.fhir.search.paths import Test, along, has_value
 Matcher = Callable[[bytes | memoryview], bool]
 
 
-def compile_filters(filters: Sequence[TypeFilter], definitions: Definitions, base: str = "") -> Matcher:
+def compile_filters(filters: Sequence[TypeFilter], definitions: Definitions, base: str | None = None) -> Matcher:
     """A test of a resource's JSON: whether at least one of the filters, which are of one type, holds for it.
 
-    base: the URL of the server that the resources come from; references that begin with it are local ones. "" if unknown.
+    base: the URL of the server that the resources come from; `Patient/1` then means only references that are relative or
+        begin with it. None: any http server, because a store knows a resource by type and id alone.
     The matcher raises msgspec.MsgspecError for bytes that are no JSON object.
     """
     (kind,) = {one.type for one in filters}
-    compiler = _Compiler(kind, definitions, base.rstrip("/") + "/" if base else "")
+    compiler = _Compiler(kind, definitions, None if base is None else base.rstrip("/") + "/")
     tests = [[compiler.criterion(criterion) for criterion in one.criteria] for one in filters]
     names = list(compiler.fields)
     shape = msgspec.defstruct(
@@ -59,7 +60,7 @@ def compile_filters(filters: Sequence[TypeFilter], definitions: Definitions, bas
 
 
 class _Compiler:
-    def __init__(self, kind: str, definitions: Definitions, base: str) -> None:
+    def __init__(self, kind: str, definitions: Definitions, base: str | None) -> None:
         self.choices = {element.name: element.members for element in definitions.elements(kind)}
         self.base = base
         self.fields: dict[str, str] = {}  # root member -> its name in the struct: `class` and `for` cannot be fields

@@ -17,7 +17,7 @@ Finds = Callable[..., bool]
 def finds() -> Finds:
     """finds("Patient?gender=male", gender="male"): whether the filter takes a resource with these members."""
 
-    def look(*texts: str, base: str = "", **members: Any) -> bool:
+    def look(*texts: str, base: str | None = None, **members: Any) -> bool:
         definitions = load("R4")
         filters = read_type_filters(texts, definitions)
         (kind,) = filters.types

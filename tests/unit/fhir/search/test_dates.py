@@ -58,6 +58,8 @@ def period(start: str | None = None, end: str | None = None) -> dict[str, str]:
         ("gt2013-01-14", period("2013-01-10", "2013-01-15"), True),
         ("lt2013-01-14", period("2013-01-14", "2013-01-20"), False),
         ("lt2013-01-14", period("2013-01-13", "2013-01-20"), True),
+        ("ge2013-01-14", period("2013-01-10", "2013-01-14"), False),
+        ("le2013-01-14", period("2013-01-14", "2013-01-20"), False),
         ("sa2013-01-14", "2013-01-15", True),
         ("eb2013-01-14", "2013-01-13", True),
         # Zones count where they are written.

@@ -142,6 +142,12 @@ def test_the_unit_of_a_range_is_that_of_its_ends(finds: Finds) -> None:
     assert not hit("gt5||a", low={"value": 6, "unit": "a"}, high={"value": 9, "unit": "mo"})
 
 
+def test_a_quantity_without_a_number_is_no_value(finds: Finds) -> None:
+    for odd in ({"unit": "mg"}, {"value": "5"}, "5", 5, None, {"value": True}):
+        for search in ("5", "ne5", "lt9", "5||mg"):
+            assert not finds(f"Observation?value-quantity={search}", valueQuantity=odd)
+
+
 def test_money_is_found_by_its_currency(finds: Finds) -> None:
     price = {"value": 12, "currency": "EUR"}
     assert finds("Invoice?totalnet=12||EUR", totalNet=price)

@@ -55,8 +55,28 @@ def test_a_reference_without_a_literal_matches_no_literal(finds: Finds) -> None:
         assert not finds("Observation?subject=1", subject=subject)
 
 
-def test_without_a_base_only_relative_references_are_local(finds: Finds) -> None:
-    assert not finds("Observation?subject=Patient/1", subject={"reference": f"{BASE}/Patient/1"})
+@pytest.mark.parametrize(
+    ("search", "reference", "found"),
+    [
+        ("subject=Patient/1", f"{BASE}/Patient/1", True),
+        ("subject=Patient/1", f"{BASE}/Patient/1/_history/2", True),
+        ("subject=Patient/1/_history/2", f"{BASE}/Patient/1/_history/2", True),
+        ("subject=Patient/1/_history/2", f"{BASE}/Patient/1", False),
+        ("subject=Patient/1", f"{BASE}/Patient/11", False),
+        ("subject=Patient/1", f"{BASE}/Group/1", False),
+        ("subject=Patient/1", "urn:uuid:1", False),
+        ("subject=Patient/1", f"{BASE}/Patient/1?x", False),
+        ("subject=1", f"{BASE}/Group/1", True),
+        ("patient=1", f"{BASE}/Group/1", False),
+        (f"subject={BASE}/Patient/1", "Patient/1", True),
+        (f"subject={BASE}/Patient/1", f"{BASE}/Patient/1", True),
+        (f"subject={BASE}/Patient/1", "http://third/Patient/1", False),
+    ],
+)
+def test_without_a_base_a_resource_is_known_by_type_and_id_alone(
+    finds: Finds, search: str, reference: str, found: bool
+) -> None:
+    assert finds(f"Observation?{search}", subject={"reference": reference}) is found
 
 
 def test_identifier_looks_at_the_references_own_identifier(finds: Finds) -> None:
