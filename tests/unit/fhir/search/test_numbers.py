@@ -68,6 +68,7 @@ def test_with_a_comparing_prefix_a_number_is_exact(finds: Finds, search: str, va
 
 def test_integers_match_exactly(finds: Finds) -> None:
     assert finds("MolecularSequence?variant-start=2", variant=[{"start": 2}])
+    assert finds("MolecularSequence?variant-start=1,2", variant=[{"start": 2}])
     assert finds("MolecularSequence?variant-start=2.0", variant=[{"start": 2}])
     assert not finds("MolecularSequence?variant-start=2.5", variant=[{"start": 2}])
     assert not finds("MolecularSequence?variant-start=2.5", variant=[{"start": 3}])
