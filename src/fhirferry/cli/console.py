@@ -9,6 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from fhirferry.cli.tables import terminal_width
+from fhirferry.cli.words import folded
+
 if TYPE_CHECKING:  # a run that fails early never needs it, and it is slow to import
     from msgspec import Struct
 
@@ -46,7 +49,7 @@ class Console:
     def text(self, text: str) -> None:
         """A result for people."""
         if not self.json:
-            self._result(text)
+            self._result(folded(text, terminal_width(sys.stdout)))
 
     def line(self, line: Struct) -> None:
         """A result for programs: one of the types of `lines.py`."""
@@ -100,7 +103,7 @@ class Console:
         def write() -> None:
             if self._live is not None:
                 self._live.clear()
-            _write(sys.stderr, text + "\n")
+            _write(sys.stderr, folded(text, terminal_width(sys.stderr)) + "\n")
 
         self._turn(write)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import IO
 
 GAP = "  "
 LEAST = 13
@@ -42,15 +43,16 @@ def table(
     )
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is, as it or `COLUMNS` says; None where stdout is none."""
-    if sys.stdout is None or not sys.stdout.isatty():
+def terminal_width(stream: IO[str] | None = None) -> int | None:
+    """Columns of the terminal that the stream (stdout) is, as it or `COLUMNS` says; None where it is none."""
+    stream = stream or sys.stdout
+    if stream is None or not stream.isatty():
         return None
     said = os.environ.get("COLUMNS", "")
     if said.isdecimal() and int(said):
         return int(said)
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+        return os.get_terminal_size(stream.fileno()).columns or None
     except OSError:
         return None
 
