@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml
 test: $(STAMP)  ## all quick tests (under ten minutes); JOBS=4 for more processes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
-soak: $(STAMP)  ## the long ones: 200 random kills, large stores
+soak: $(STAMP)  ## the long ones: 200 random kills, large stores, thousands of searched examples
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m soak -o faulthandler_timeout=3600 $(ARGS)
 
 lint: $(STAMP)  ## style, format, types

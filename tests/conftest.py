@@ -24,6 +24,7 @@ settings.register_profile(
 )
 settings.register_profile("soak", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+SOAKING = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 
 # A developer's own settings must not steer the tests; children inherit the clean environment.
 for _name in [name for name in os.environ if name.startswith("FHIRFERRY_")]:
@@ -83,6 +84,14 @@ def end(child: subprocess.Popen[bytes]) -> None:
     for pipe in (child.stdin, child.stdout, child.stderr):
         if pipe is not None:
             pipe.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks select
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What searches for counterexamples is part of `make soak`, with more examples than in `make test`."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) and SOAKING:
+            item.add_marker(pytest.mark.soak)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
