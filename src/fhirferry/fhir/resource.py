@@ -15,6 +15,7 @@ from typing import final
 
 import msgspec
 
+from fhirferry.fhir.membership import patients_of
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import Instant, format_instant, parse_instant
 
@@ -46,6 +47,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field
     updated, version_id: the given `meta.lastUpdated` and `meta.versionId`.
     digest: 16 bytes of SHA-256 over the content without `meta.versionId` and `meta.lastUpdated` (and without a `meta`
         that is empty then): equal digests mean an equal resource, whoever stamped it.
+    patients: ids of those whose compartments it is in (`membership.patients_of`).
     """
 
     type: str
@@ -55,6 +57,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field
     updated: Instant | None
     version_id: str | None
     digest: bytes
+    patients: tuple[str, ...]
 
 
 @final
@@ -90,9 +93,10 @@ def read_resource(data: bytes | memoryview) -> Resource:
     ident = _text(members, "id")
     if not _is_id(ident):
         raise ResourceError(f"id ({len(ident)} characters) is not 1 to 64 letters, digits, '-' and '.'")
+    patients = patients_of(kind, ident, members)
     raw = members.get("meta")
     if raw is None:
-        return Resource(kind, ident, body, None, None, None, _sha256(body).digest()[:DIGEST_SIZE])
+        return Resource(kind, ident, body, None, None, None, _sha256(body).digest()[:DIGEST_SIZE], patients)
     try:
         meta = _members(raw)
     except msgspec.ValidationError:
@@ -112,7 +116,7 @@ def read_resource(data: bytes | memoryview) -> Resource:
     elif body[end] == COMMA:
         end += 1
     content = b"".join((body[:cut], body[end:], _encode(meta) if meta else b""))
-    return Resource(kind, ident, body, span, updated, version_id, _sha256(content).digest()[:DIGEST_SIZE])
+    return Resource(kind, ident, body, span, updated, version_id, _sha256(content).digest()[:DIGEST_SIZE], patients)
 
 
 def with_meta(resource: Resource, *, version_id: str | None, last_updated: Instant | None) -> bytes:

@@ -12,7 +12,10 @@
     └── PermanentError               the job fails, with reason and HTTP status code
         ├── SourceConnectionError    no such store, not a store
         ├── StoreDamaged             the database file is not readable any more
+        ├── StoreNotIndexed          409: the store does not know yet what belongs to which patient
         ├── SnapshotGone             versions that T needs were pruned
+        ├── GroupNotFound            404: no such Group at the transaction time
+        ├── PatientNotFound          404: a patient that was named is not there, or not in the group
         └── DestinationConnectionError  bad address, not writable, refused credentials
 
 Messages say what was wrong and what would be right; they never carry the content of a resource.
@@ -107,6 +110,24 @@ class SourceConnectionError(PermanentError):
 
 class StoreDamaged(PermanentError):
     """SQLite reports the file as malformed, or a page contradicts its own index."""
+
+
+class StoreNotIndexed(PermanentError):
+    """The store has versions of which it does not know whose they are; `fhirferry store index` finds out."""
+
+    status_code = 409
+
+
+class GroupNotFound(PermanentError):
+    """There is no such Group at the transaction time, or it is deleted (S62)."""
+
+    status_code = 404
+
+
+class PatientNotFound(PermanentError):
+    """Patients that were named are unknown at the transaction time, or not members of the group (B41)."""
+
+    status_code = 404
 
 
 class SnapshotGone(PermanentError):

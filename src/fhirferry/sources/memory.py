@@ -1,30 +1,38 @@
-"""A source in memory: the embedded store's rules in plain Python, for tests of everything above it."""
+"""A source in memory: the embedded store's rules in plain Python, for tests of everything above it.
+
+Whose a resource is, and whom a request means, is found out here by other means than in the store: each way is a test of
+the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from fhirferry.bulkdata.deletions import BUNDLE_ENTRIES, deletion_bundle
 from fhirferry.fhir.resource import Deletion, Resource, read_resource
-from fhirferry.model.errors import SnapshotGone
+from fhirferry.model.cohort import Cohort, Selection
+from fhirferry.model.errors import SnapshotGone, TransientError
 from fhirferry.model.instant import DAY, FOREVER, Clock, Instant, format_instant
 from fhirferry.model.partition import Kind, Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
+from fhirferry.sources.memory_patients import decode, members, whose
 from fhirferry.store import axis
 from fhirferry.store.writing import Head, Outcome, judge, stamped
 
 
 class _Version(msgspec.Struct):
-    """body None: a deletion."""
+    """body None: a deletion. patients: whose it is, or was."""
 
     key: int
     type: str
     id: str
     head: Head
     body: bytes | None
+    patients: frozenset[str]
     ended: Instant = FOREVER
 
     def visible(self, t: Instant) -> bool:
@@ -40,6 +48,7 @@ class MemorySource:
         self._keys = 0
         self._current: dict[tuple[str, str], _Version] = {}
         self._pins: dict[str, tuple[Instant, Instant]] = {}
+        self._cohorts: dict[str, dict[str, bool]] = {}
         self._watermark = self._last_t = self._last_stamp = 0
         self._failures: list[Exception] = []
 
@@ -65,6 +74,7 @@ class MemorySource:
         """As `SqliteStore.prune`."""
         now = self._clock()
         self._pins = {job: pin for job, pin in self._pins.items() if pin[1] > now}
+        self._cohorts = {job: cohort for job, cohort in self._cohorts.items() if job in self._pins}
         bounds = [self._last_stamp, *(t for t, _ in self._pins.values()), *([] if before is None else [before])]
         self._watermark = max(self._watermark, min(bounds))
         self._versions = [version for version in self._versions if version.ended > self._watermark]
@@ -91,7 +101,9 @@ class MemorySource:
             made = Head(self._keys, number, changed, updated, len(body) + 1, item.digest)
         if current is not None:
             current.ended = changed
-        version = _Version(self._keys, item.type, item.id, made, body)
+        old = current.patients if current else frozenset()
+        patients = old if body is None else frozenset(whose(item.type, item.id, decode(body)))
+        version = _Version(self._keys, item.type, item.id, made, body, patients)
         self._versions.append(version)
         self._current[item.type, item.id] = version
         self._last_stamp = max(self._last_stamp, changed)
@@ -114,19 +126,50 @@ class MemorySource:
 
     def release(self, job_id: str) -> None:
         self._pins.pop(job_id, None)
+        self._cohorts.pop(job_id, None)
 
-    def totals(self, request: ExportRequest, transaction_time: Instant) -> Mapping[str, Total]:
+    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
+        self._must_hold(transaction_time)
+        at = partial(self._at, transaction_time)
+        return members(request, transaction_time, at) if request.has_cohort else None
+
+    def _at(self, t: Instant, kind: str, ident: str) -> Any:
+        for version in self._versions:
+            if (version.type, version.id) == (kind, ident) and version.visible(t) and version.body is not None:
+                return decode(version.body)
+        return None
+
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
+        self._must_hold(transaction_time)
+        if job_id not in self._cohorts:
+            cohort: dict[str, bool] = {}
+            for ident, whole in patients:
+                cohort[ident] = whole or cohort.get(ident, False)
+            self._cohorts[job_id] = cohort
+        known = set().union(*(version.patients for version in self._versions if version.type != "Group"))
+        count = len(known & set(self._cohorts[job_id]))
+        return Selection(patients=count, absent=len(self._cohorts[job_id]) - count)
+
+    def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         found = {}
         for name in self._types(request):
-            sizes = [v.head.size for v in self._walk(Kind.OUTPUT, name, request.since, request.until, transaction_time)]
+            fixed = _fixed(Kind.OUTPUT, name, transaction_time, request, job_id)
+            sizes = [version.head.size for version in self._walk(fixed)]
             if sizes:
                 found[name] = Total(resources=len(sizes), bytes=sum(sizes))
         return found
 
     def partitions(
-        self, request: ExportRequest, transaction_time: Instant, target_bytes: int, after: PartitionPlan | None = None
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        target_bytes: int,
+        after: PartitionPlan | None = None,
+        job_id: str = "",
     ) -> Iterator[PartitionPlan]:
         self._must_hold(transaction_time)
+        if request.has_cohort:
+            self._cohort(job_id)
         kinds = (Kind.OUTPUT,) if request.since is None else (Kind.OUTPUT, Kind.DELETED)
         for name, kind in ((name, kind) for name in self._types(request) for kind in kinds):
             start = [-1, -1]
@@ -134,9 +177,9 @@ class MemorySource:
                 if (name, kind) != (after.resource_type, after.kind):
                     continue
                 start, after = after.bounds["to"], None
-            fixed = {"kind": kind, "type": name, "t": transaction_time, "since": request.since, "until": request.until}
+            fixed = _fixed(kind, name, transaction_time, request, job_id)
             filled, end = 0, start
-            for version in self._walk(kind, name, request.since, request.until, transaction_time):
+            for version in self._walk(fixed):
                 if self._position(version, fixed) > start:
                     filled, end = filled + _weight(version), self._position(version, fixed)
                 if filled >= target_bytes:
@@ -159,7 +202,7 @@ class MemorySource:
         start = bounds["after"] if continuation is None else [int(part) for part in continuation.split(".")]
         taken: list[_Version] = []
         size, more = 0, False
-        for version in self._walk(kind, bounds["type"], bounds["since"], bounds["until"], bounds["t"]):
+        for version in self._walk(bounds):
             if not start < self._position(version, bounds) <= bounds["to"]:
                 continue
             more = bool(taken) and (len(taken) == max_resources or size + _weight(version) > max_bytes)
@@ -184,20 +227,35 @@ class MemorySource:
         there = {version.type for version in self._versions}
         return sorted(there if request.types is None else there.intersection(request.types))
 
-    def _walk(
-        self, kind: Kind, name: str, since: Instant | None, until: Instant | None, t: Instant
-    ) -> Sequence[_Version]:
-        first = -1 if since is None else since
+    def _cohort(self, job_id: str) -> Mapping[str, bool]:
+        if job_id not in self._cohorts:
+            raise TransientError(f"the patients of job {job_id} are not selected")
+        return self._cohorts[job_id]
+
+    def _walk(self, bounds: Mapping[str, Any]) -> Sequence[_Version]:
+        """What is meant, in order."""
         found = [
             version
             for version in self._versions
-            if version.type == name
-            and (version.body is None) == (kind is Kind.DELETED)
-            and version.visible(t)
-            and first < version.head.changed <= axis.last_instant(t, until)
+            if version.type == bounds["type"]
+            and (version.body is None) == (bounds["kind"] == Kind.DELETED)
+            and version.visible(bounds["t"])
+            and version.head.changed <= axis.last_instant(bounds["t"], bounds["until"])
+            and self._is_meant(version, bounds)
         ]
-        narrowed = {"since": since, "until": until}
-        return sorted(found, key=lambda version: self._position(version, narrowed))
+        return sorted(found, key=lambda version: self._position(version, bounds))
+
+    def _is_meant(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
+        new = bounds["since"] is None or version.head.changed > bounds["since"]
+        if bounds["level"] == "system":
+            return new
+        if not bounds["cohort"]:
+            return new and bool(version.patients)
+        cohort = self._cohort(bounds["job"])
+        if version.type == "Group":
+            return new and bool(cohort) and version.body is not None and version.id == bounds["group"]
+        mine = version.patients & set(cohort)
+        return bool(mine) and (new or (version.body is not None and any(cohort[ident] for ident in mine)))
 
     @staticmethod
     def _position(version: _Version, bounds: Mapping[str, Any]) -> list[int]:
@@ -212,3 +270,18 @@ class MemorySource:
 def _weight(version: _Version) -> int:
     """Bytes of its line; of a deletion about what its entry takes in a Bundle."""
     return version.head.size or 128
+
+
+def _fixed(kind: Kind, name: str, t: Instant, request: ExportRequest, job_id: str) -> dict[str, Any]:
+    """What all partitions of a type have in their bounds. group: the one that goes out itself."""
+    return {
+        "kind": kind,
+        "type": name,
+        "t": t,
+        "since": request.since,
+        "until": request.until,
+        "level": request.level,
+        "cohort": request.has_cohort,
+        "group": request.group_id if request.patients is None else None,
+        "job": job_id,
+    }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from fhirferry.model.cohort import Cohort, Selection
 from fhirferry.model.instant import Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
@@ -26,20 +27,48 @@ class Source(Protocol):
         ...
 
     def release(self, job_id: str) -> None:
-        """Drop the job's pin. Idempotent."""
+        """Drop the job's pin and its cohort. Idempotent."""
         ...
 
-    def totals(self, request: ExportRequest, transaction_time: Instant) -> Mapping[str, Total]:
+    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
+        """Whom the request means at T; None where that is no question of who (`request.has_cohort`: the system, all
+        patients). Read its patients before anything else is asked of this source, but `select`.
+
+        Of a Group: the active members whose period holds T, those of nested Groups too, each Group once (L3). Members
+        of other kinds are passed over. A nested Group that is not there, an inactive one, and a cohort of nobody (L1)
+        are issues. `request.patients` are taken as they are; each must be there at T and, of a group, a member.
+        `request.since` never narrows whom (L4). Raises GroupNotFound (S62), PatientNotFound (B41), StoreNotIndexed."""
+        ...
+
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
+        """Keep the job's cohort, as (id, whole), until its pin is released or lapses; whole: everything of this
+        patient, whatever `since` says (B29). Idempotent: a cohort that is there stays as it is. To be called before
+        `totals`, `partitions` and `read` of a request that has a cohort, and again by whoever takes the job up: for
+        want of a cohort those raise TransientError. Raises StoreNotIndexed."""
+        ...
+
+    def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         """What T holds of the request, by type (deletions not counted). Types without data are absent (L27).
-        Must be cheap; exact where the source can know, else its best estimate: used for progress and dry runs."""
+        Must be cheap; exact where the source can know, else its best estimate: used for progress and dry runs.
+        job_id: whose cohort, where the request has one."""
         ...
 
     def partitions(
-        self, request: ExportRequest, transaction_time: Instant, target_bytes: int, after: PartitionPlan | None = None
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        target_bytes: int,
+        after: PartitionPlan | None = None,
+        job_id: str = "",
     ) -> Iterator[PartitionPlan]:
         """Cut the request into partitions of about `target_bytes` of NDJSON each, lazily, in an order that is fixed
-        by request and T; together they hold every visible resource once. `after`: go on behind this one (a resumed
-        job). With `since`: also partitions of kind DELETED (B81). Types without data give none."""
+        by request, T and cohort; together they hold every visible resource once (L10). `after`: go on behind this one
+        (a resumed job). With `since`: also partitions of kind DELETED (B81). Types without data give none.
+
+        Level "patient" and "group": what is in the compartment of a patient (of the cohort of `job_id`, where the
+        request has one), the Patient itself included (B21). Of Groups: with a list of patients none, for a group that
+        one alone (L2), for all patients each with a Patient among its members. A deletion belongs to whom the deleted
+        version belonged. StoreNotIndexed when the source does not know what belongs to whom."""
         ...
 
     def read(self, bounds: Mapping[str, Any], continuation: str | None, max_resources: int, max_bytes: int) -> Page:

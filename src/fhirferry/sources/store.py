@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from fhirferry.model.cohort import Cohort, Selection
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
@@ -40,13 +41,24 @@ class StoreSource:
     def release(self, job_id: str) -> None:
         self._store.release(job_id)
 
-    def totals(self, request: ExportRequest, transaction_time: Instant) -> Mapping[str, Total]:
-        return self._store.totals(request, transaction_time)
+    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
+        return self._store.members(request, transaction_time)
+
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
+        return self._store.select(job_id, transaction_time, patients)
+
+    def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
+        return self._store.totals(request, transaction_time, job_id)
 
     def partitions(
-        self, request: ExportRequest, transaction_time: Instant, target_bytes: int, after: PartitionPlan | None = None
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        target_bytes: int,
+        after: PartitionPlan | None = None,
+        job_id: str = "",
     ) -> Iterator[PartitionPlan]:
-        return self._store.partitions(request, transaction_time, target_bytes, after)
+        return self._store.partitions(request, transaction_time, target_bytes, after, job_id)
 
     def read(self, bounds: Mapping[str, Any], continuation: str | None, max_resources: int, max_bytes: int) -> Page:
         return self._store.read(bounds, continuation, max_resources, max_bytes, check=self._check)

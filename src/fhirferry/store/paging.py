@@ -11,7 +11,7 @@ import msgspec
 from fhirferry.bulkdata.deletions import BUNDLE_ENTRIES, deletion_bundle
 from fhirferry.model.errors import RequestError
 from fhirferry.model.partition import Issue, Kind, Page
-from fhirferry.store.walks import SQL, Position, Stretch, Walk
+from fhirferry.store.walks import Position, Stretch, Walk
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection
@@ -38,7 +38,7 @@ def read(
     if walk.kind is Kind.DELETED:
         max_resources = min(max_resources, BUNDLE_ENTRIES)
     stretch = walk.scan(db, start, max_resources)
-    ends = stretch.scanned < max_resources or stretch.end == walk.to
+    ends = stretch.end == walk.to
     if stretch.bytes > max_bytes:
         shorter = _shorten(walk.sizes(db, start, stretch.end), max_bytes)
         ends = ends and shorter.visible == stretch.visible
@@ -74,14 +74,14 @@ def _content(
         return b"", 0, ()
     asked = walk.parameters(start, stretch.end)
     if walk.kind is Kind.DELETED:
-        ids = [row[0].decode() for row in db.execute(SQL[walk.by]["rows"], asked)]
+        ids = [row[0].decode() for row in db.execute(walk.queries["rows"], asked)]
         return deletion_bundle(walk.type, ids) + b"\n", 1, ()
     if stretch.visible > 1:  # one alone, perhaps a large one, is better read without copies
         plain = walk.by == "key" and stretch.visible == stretch.scanned
-        (body,) = db.execute(SQL[walk.by]["plain" if plain else "bodies"], asked).fetchone()
+        (body,) = db.execute(walk.queries["plain" if plain else "bodies"], asked).fetchone()
         if _is_whole(body, stretch) and not (check and not _parses(body)):
             return body, stretch.visible, ()
-    return _one_by_one(walk, db.execute(SQL[walk.by]["rows"], asked))
+    return _one_by_one(walk, db.execute(walk.queries["rows"], asked))
 
 
 def _is_whole(body: bytes | None, stretch: Stretch) -> bool:

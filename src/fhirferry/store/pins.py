@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fhirferry.model.errors import SnapshotGone
 from fhirferry.model.instant import DAY, SECOND, Instant, format_instant
-from fhirferry.model.partition import Total
-from fhirferry.model.request import ExportRequest
 from fhirferry.store import axis, sql
 
 if TYPE_CHECKING:
@@ -18,8 +15,6 @@ LIFETIME = DAY
 """A pin that nobody renews lapses after this."""
 FRESH = DAY - 3600 * SECOND
 """A pin with this much left needs no renewal: heartbeats come by the minute and should not wait for writers."""
-COUNTED = 200_000
-"""An increment with more versions than this is estimated by what the types hold."""
 
 _SQL = sql.queries("pins")
 
@@ -76,29 +71,3 @@ def still_there(watermark: Instant, t: Instant) -> None:
             f"the store was pruned up to {format_instant(watermark)}; its state at {format_instant(t)} cannot be shown "
             "any more: start a new export"
         )
-
-
-def totals(db: Connection, request: ExportRequest, t: Instant) -> Mapping[str, Total]:
-    """What T holds of the request, by type. Exact and free for a full export of a pinned T; an increment is counted
-    as long as it is small; else what the types hold now."""
-
-    def wanted(name: str) -> bool:
-        return request.types is None or name in request.types
-
-    rows = list(db.execute(_SQL["total_at"], (t,))) or list(db.execute(_SQL["total_now"]))
-    held = {name.decode(): Total(resources=count, bytes=size) for name, count, size in rows if wanted(name.decode())}
-    if request.since is None and request.until is None:
-        return held
-    found = {}
-    for name in filter(wanted, [name.decode() for (name,) in db.execute(_SQL["types"])]):
-        total = _between(db, name, request, t) or held.get(name)
-        if total is not None and total.resources:
-            found[name] = total
-    return found
-
-
-def _between(db: Connection, name: str, request: ExportRequest, t: Instant) -> Total | None:
-    since = -1 if request.since is None else request.since
-    asked = {"type": name, "since": since, "until": axis.last_instant(t, request.until), "t": t, "limit": COUNTED}
-    scanned, resources, size = db.execute(_SQL["total_between"], asked).fetchone()
-    return None if scanned == COUNTED else Total(resources=resources, bytes=size)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fhirferry.model.instant import Instant
-from fhirferry.store import pins, sql
+from fhirferry.store import cohorts, pins, sql
 from fhirferry.store.keys import code as code_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 def raise_watermark(db: Connection, before: Instant | None, clock: Instant) -> Pruned:
     """Up to the oldest pin, to `before`, and no further than needed; it never goes down."""
     lapsed = pins.lapse(db, clock)
+    cohorts.lapse(db)
     watermark, last_stamp, oldest = db.execute(_SQL["oldest"]).fetchone()
     bounds = [last_stamp] + [bound for bound in (oldest, before) if bound is not None]
     watermark = max(watermark, min(bounds))
@@ -54,6 +55,7 @@ def remove(db: Connection, so_far: Pruned) -> tuple[Pruned, bool]:
             break
     listed = msgspec.json.encode(keys).decode()
     db.execute(_SQL["bodies"], (listed,))
+    db.execute(_SQL["shared"], (listed,))
     db.execute(_SQL["versions"], (listed,))
     counts: dict[int, int] = {}
     for key in keys:

@@ -11,18 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fhirferry.model.cohort import Cohort, Selection
 from fhirferry.model.errors import SourceConnectionError, StoreBusy, StoreDamaged, TransientError
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
 from fhirferry.sqltext import statements
-from fhirferry.store import info, paging, pins, sql, walks
+from fhirferry.store import cohorts, info, paging, pins, routes, sql, walks
 
 # Imported where they are used: what writes and prunes is no part of an export's start.
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 Connection = sqlite3.Connection
 
 APPLICATION_ID = 0x46485253  # "FHRS"
-SCHEMAS = ("schema-1",)
+SCHEMAS = ("schema-1", "schema-2")
 """Schema n + 1 is made of schema n by the n-th script: a new file starts before the first."""
 
 READER_CACHE = 16_000  # kB
@@ -135,6 +136,7 @@ class SqliteStore:
         while more:
             with self.writing() as db:
                 done, more = pruning.remove(db, done)
+        cohorts.sweep(self)
         return done
 
     def snapshot(self, job_id: str) -> Instant:
@@ -151,23 +153,56 @@ class SqliteStore:
             pins.renew(db, job_id, transaction_time, self._clock())
 
     def release(self, job_id: str) -> None:
-        """Drop the job's pin. Idempotent."""
+        """Drop the job's pin and its cohort. Idempotent."""
         with self.writing() as db:
             pins.release(db, job_id)
+            cohorts.drop(db, job_id)
+        cohorts.sweep(self)
 
-    def totals(self, request: ExportRequest, transaction_time: Instant) -> Mapping[str, Total]:
+    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
+        """Whom the request means at T (Source.members)."""
+        from fhirferry.store import groups
+
+        return groups.members(self, request, transaction_time) if request.has_cohort else None
+
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
+        """Keep the job's cohort (Source.select)."""
+        return cohorts.select(self, job_id, transaction_time, patients)
+
+    def index(self, on_progress: Callable[[int, int], None]) -> int:
+        """Find out which patients' the versions are that an earlier fhirferry wrote; returns how many those were.
+        on_progress(done, all). In small transactions; who is interrupted and called again goes on."""
+        from fhirferry.store import indexing
+
+        return indexing.index(self, on_progress)
+
+    def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         """What T holds of the request, by type (Source.totals)."""
+        from fhirferry.store import totals
+
         with self.reading() as db:
-            return pins.totals(db, request, transaction_time)
+            return totals.totals(db, request, transaction_time, job_id)
 
     def partitions(
-        self, request: ExportRequest, transaction_time: Instant, target_bytes: int, after: PartitionPlan | None = None
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        target_bytes: int,
+        after: PartitionPlan | None = None,
+        job_id: str = "",
     ) -> Iterator[PartitionPlan]:
         """Cut the request (Source.partitions)."""
+        done = None if after is None else walks.walk_of(after.bounds)
+        cohort = None
         with self.reading() as db:
             types = info.codes(db)
-        done = None if after is None else walks.walk_of(after.bounds)
-        for walk in walks.walks(types, request, transaction_time):
+            if request.level != "system":
+                cohorts.must_be_indexed(db)
+            if request.has_cohort:
+                cohort = cohorts.find(db, job_id)
+        if cohort is not None and done is not None:  # selected anew, it may have been judged otherwise
+            cohort = msgspec.structs.replace(cohort, wide=done.wide)
+        for walk in routes.walks(types, request, transaction_time, job_id, cohort):
             if done is not None:
                 if (walk.type, walk.by) != (done.type, done.by):
                     continue

@@ -1,31 +1,46 @@
-"""The three walks through the store, all keyset (L8): which versions of a type a request takes, in which order.
+"""The walks through the store, all keyset (L8): which versions of a type a request takes, in which order.
 
+By key, by time, over deletions; and patient by patient, for small cohorts. The first three take a scope: all, what is
+in any patient's compartment, a cohort's, or a single resource.
 A position is (changed, key): of a version, or between two. A stretch runs from a position (excluded) to a position
-(included). The walk by key has 0 for `changed`. Bounds are plain JSON, so that a partition outlives its process.
+(included). The walk by key has 0 for `changed`, that of a cohort the patient's code. Bounds are plain JSON, so that a
+partition outlives its process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fhirferry.model.instant import FOREVER, Instant
+from fhirferry.model.instant import Instant
 from fhirferry.model.partition import Kind, PartitionPlan
-from fhirferry.model.request import ExportRequest
-from fhirferry.store import axis, keys, pins, sql
+from fhirferry.store import cohorts, keys, pins, sql
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection, SqliteStore
 
 Position = tuple[int, int]
-Parameters = dict[str, int]
+Parameters = dict[str, int | str]
 
 CHUNK = 20_000
 """Versions looked at in one step of planning."""
+PATIENTS = 5_000
+"""Patients of a cohort that one step passes at most."""
 
-SQL = {name: sql.queries(f"walk_{name}") for name in ("key", "time", "deleted")}
+
+@lru_cache(maxsize=16)
+def queries(by: str, scope: str) -> dict[str, str]:
+    """The queries of a walk for a scope."""
+    texts = sql.queries(f"walk_{by}")
+    holes = {"/* scope */": sql.queries("scopes")[scope], "/* found */": texts.get("found", "")}
+    for name, text in texts.items():
+        for hole, filling in holes.items():
+            text = text.replace(hole, filling)
+        texts[name] = text
+    return texts
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -37,10 +52,13 @@ class Stretch(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Walk(msgspec.Struct, frozen=True, kw_only=True):
+class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One type's share of a request at T. The `bounds` of a partition are this, as plain values.
 
-    by: "key", "time" or "deleted". after, to: the stretch.
+    by: "key", "time", "deleted" or "cohort". after, to: the stretch. scope: a name of scopes.sql. job: whose cohort.
+    id: of the single resource. since, late, only_whole: what the walk by cohort takes of a patient: `changed` after
+    `since`, and up to `late`; of those taken whole everything up to `late`, and with only_whole of nobody else.
+    wide: of all walks of a job with a wide cohort.
     """
 
     by: str
@@ -49,10 +67,22 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
     t: Instant
     after: Position
     to: Position
+    scope: str = "all"
+    job: str = ""
+    id: str = ""
+    since: Instant = -1
+    late: Instant = 0
+    only_whole: bool = False
+    wide: bool = False
 
     @property
     def kind(self) -> Kind:
         return Kind.DELETED if self.by == "deleted" else Kind.OUTPUT
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """The SQL of this walk."""
+        return queries(self.by, self.scope)
 
     def parameters(self, after: Position, to: Position, limit: int = 0) -> Parameters:
         """The SQL parameters of a stretch."""
@@ -64,47 +94,45 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
             "c1": to[0],
             "k1": to[1],
             "limit": limit,
+            "job": self.job,
+            "id": self.id,
+            "first": keys.first(self.code),
+            "last": keys.last(self.code),
+            "since": self.since,
+            "late": self.late,
+            "only": self.only_whole,
+            "patients": PATIENTS,
         }
 
     def scan(self, db: Connection, after: Position, limit: int) -> Stretch:
-        """Pass at most `limit` versions. SnapshotGone when T was pruned: this opens every transaction that reads."""
-        return self._pass(db, "scan", after, limit)
+        """Pass at most `limit` versions; the stretch ends at `to` when there are no more. SnapshotGone when T was
+        pruned: this opens every transaction that reads."""
+        to = self.to
+        if self.job:
+            cohorts.must_be_selected(db, self.job)
+        if self.by == "cohort":
+            (patient,) = db.execute(self.queries["horizon"], self.parameters(after, to)).fetchone()
+            to = to if patient is None else min(to, (patient, keys.last(self.code)))
+        stretch = self._pass(db, "scan", after, to, limit)
+        return stretch if stretch.scanned == limit else msgspec.structs.replace(stretch, end=to)
 
     def weigh(self, db: Connection, after: Position, limit: int) -> Stretch:
         """As `scan`, but may pass fewer versions although more follow; cheaper where it can be."""
-        return self._pass(db, "weigh" if self.by == "key" else "scan", after, limit)
+        return self._pass(db, "weigh", after, self.to, limit) if self.by == "key" else self.scan(db, after, limit)
 
-    def _pass(self, db: Connection, query: str, after: Position, limit: int) -> Stretch:
-        asked = self.parameters(after, self.to, limit)
-        watermark, changed, key, *seen = db.execute(SQL[self.by][query], asked).fetchone()
+    def _pass(self, db: Connection, query: str, after: Position, to: Position, limit: int) -> Stretch:
+        watermark, changed, key, *seen = db.execute(self.queries[query], self.parameters(after, to, limit)).fetchone()
         pins.still_there(watermark, self.t)
-        return Stretch(self.to if key is None else (changed, key), *seen)
+        return Stretch(to if key is None else (changed, key), *seen)
 
     def sizes(self, db: Connection, after: Position, to: Position) -> Iterator[tuple[int, int, int]]:
         """(changed, key, size) of the visible versions."""
-        return db.execute(SQL[self.by]["sizes"], self.parameters(after, to))
+        return db.execute(self.queries["sizes"], self.parameters(after, to))
 
     def last(self, db: Connection) -> Position | None:
         """The last position that can be visible at T; None when there is none."""
-        row = db.execute(SQL[self.by]["last"], self.parameters(self.after, self.to)).fetchone()
+        row = db.execute(self.queries["last"], self.parameters(self.after, self.to)).fetchone()
         return None if row is None else (row[0], row[1])
-
-
-def walks(types: Mapping[str, int], request: ExportRequest, t: Instant) -> Iterator[Walk]:
-    """The walks of a request, in the order of planning: type by name, what is there before what is deleted."""
-    for name in sorted(types):
-        if request.types is not None and name not in request.types:
-            continue
-        code = types[name]
-        if request.since is None and request.until is None:
-            whole = (0, keys.first(code)), (0, keys.last(code))
-            yield Walk(by="key", type=name, code=code, t=t, after=whole[0], to=whole[1])
-            continue
-        since = -1 if request.since is None else request.since
-        window = (since, FOREVER), (axis.last_instant(t, request.until), FOREVER)
-        yield Walk(by="time", type=name, code=code, t=t, after=window[0], to=window[1])
-        if request.since is not None:
-            yield Walk(by="deleted", type=name, code=code, t=t, after=window[0], to=window[1])
 
 
 def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[PartitionPlan]:
@@ -114,6 +142,8 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
     """
     with store.reading() as db:
         pins.must_hold(db, walk.t)
+        if walk.job:
+            cohorts.must_be_selected(db, walk.job)
         last = walk.last(db)
     if last is None:
         return

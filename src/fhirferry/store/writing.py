@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from fhirferry.fhir.resource import Deletion, Resource, insert_meta, new_meta, with_meta
 from fhirferry.model.instant import FOREVER, Instant
-from fhirferry.store import axis, keys, sql
+from fhirferry.store import axis, keys, patients, sql
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection
@@ -50,7 +50,7 @@ def is_large(item: Resource | Deletion) -> bool:
 
 
 class Head(msgspec.Struct, gc=False):
-    """The current version of an id. size 0: it is a deletion. row: its row when this batch made it."""
+    """The current version of an id. size 0: it is a deletion. patient: as in its row. row: when this batch made it."""
 
     key: int
     version: int
@@ -58,13 +58,14 @@ class Head(msgspec.Struct, gc=False):
     updated: Instant
     size: int
     digest: bytes
+    patient: int = patients.NONE
     row: Row | None = None
 
     @classmethod
     def of(cls, row: Row) -> Head:
         """What a row that this batch made is to the next item with its id."""
-        key, _, changed, _, size, version, updated, digest, _ = row
-        return cls(key, version, changed, updated, size, digest, row)
+        key, _, changed, _, size, version, updated, digest, _, patient = row
+        return cls(key, version, changed, updated, size, digest, patient, row)
 
 
 class Tally(msgspec.Struct):
@@ -107,7 +108,8 @@ def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, 
     last_t, last_stamp = db.execute(_SQL["state"]).fetchone()
     tallies = {name.decode(): Tally(name.decode(), *counts) for name, *counts in db.execute(_SQL["types"])}
     heads = _heads(db, items, tallies)
-    batch = _Batch(db, tallies, axis.present(clock, last_t), last_t, last_stamp)
+    codes = patients.codes(db, dict.fromkeys(_whose(items)))
+    batch = _Batch(db, tallies, codes, axis.present(clock, last_t), last_t, last_stamp)
     outcomes: list[Outcome] = []
     for item in items:
         of_type = heads[item.type]
@@ -123,19 +125,35 @@ def write(db: Connection, items: Sequence[Resource | Deletion], clock: Instant, 
     return outcomes
 
 
+def _whose(items: Sequence[Resource | Deletion]) -> Iterator[str]:
+    """Ids of the patients whose compartments the items go into, one by one."""
+    for item in items:
+        if type(item) is Resource and item.patients and item.type != "Group":
+            yield from item.patients
+
+
 class _Batch:
     """The rows that a batch adds and changes: bodies go in on the way, the rest when all is known."""
 
     def __init__(
-        self, db: Connection, tallies: dict[str, Tally], now: Instant, last_t: Instant, last_stamp: Instant
+        self,
+        db: Connection,
+        tallies: dict[str, Tally],
+        codes: dict[str, int],
+        now: Instant,
+        last_t: Instant,
+        last_stamp: Instant,
     ) -> None:
         self._db = db
         self._tallies = tallies
+        self._codes = codes
         self._now = now
         self._last_t = last_t
         self._last_stamp = last_stamp
         self._ended: list[tuple[Instant, int]] = []
         self._versions: list[Row] = []
+        self._shared: list[tuple[int, int]] = []
+        self._copied: list[tuple[int, int]] = []
         self._bodies: list[tuple[int, bytes]] = []
         self._room = AT_ONCE
         self._touched: dict[str, Tally] = {}
@@ -149,7 +167,7 @@ class _Batch:
         else:
             changed = axis.stamp(item.updated, self._now, self._last_t, 0)
             body, updated = stamped(item, 1, changed, self._now)
-        return self._keep(item, self._touched.get(item.type) or self._tally(item.type), 1, changed, updated, body)
+        return self._keep(item, self._touched.get(item.type) or self._tally(item.type), 1, changed, updated, body, None)
 
     def add(self, item: Resource | Deletion, head: Head | None) -> Row:
         """A new version of what `head` was the current one of."""
@@ -161,8 +179,8 @@ class _Batch:
             self._end(head, changed, tally)
         if type(item) is Resource:
             body, updated = stamped(item, number, changed, self._now)
-            return self._keep(item, tally, number, changed, updated, body)
-        return self._keep(item, tally, number, changed, head.updated if head else changed, None)
+            return self._keep(item, tally, number, changed, updated, body, head)
+        return self._keep(item, tally, number, changed, head.updated if head else changed, None, head)
 
     def _keep(
         self,
@@ -172,6 +190,7 @@ class _Batch:
         changed: Instant,
         updated: Instant,
         body: bytes | None,
+        head: Head | None,
     ) -> Row:
         if changed > self._last_stamp:
             self._last_stamp = changed
@@ -180,15 +199,21 @@ class _Batch:
         if body is None or type(item) is Deletion:
             size, digest = 0, b""
             tally.deletions += 1
+            patient = head.patient if head else patients.NONE
+            if head and patient == patients.SEVERAL:
+                self._copied.append((key, head.key))
         else:
             size, digest = len(body) + 1, item.digest
+            patient = patients.mark(item.type, item.patients, self._codes)
+            if patient == patients.SEVERAL and item.type != "Group":
+                self._shared += [(key, self._codes[ident]) for ident in item.patients]
             tally.resources += 1
             tally.bytes += size
             self._bodies.append((key, body))
             self._room -= size
             if self._room < 0:
                 self._flush()
-        row: Row = [key, tally.code, changed, FOREVER, size, number, updated, digest, item.id]
+        row: Row = [key, tally.code, changed, FOREVER, size, number, updated, digest, item.id, patient]
         self._versions.append(row)
         return row
 
@@ -204,6 +229,8 @@ class _Batch:
         # Ends first: at most one version of an id is current at any moment.
         self._db.executemany(_SQL["end"], self._ended)
         self._db.executemany(_SQL["version"], self._versions)
+        self._db.executemany(patients.SQL["share"], self._shared)
+        self._db.executemany(patients.SQL["copy"], self._copied)  # in order: one may copy what another did
         self._db.executemany(_SQL["type"], (msgspec.structs.astuple(tally) for tally in self._touched.values()))
         self._db.execute(_SQL["stamped"], (self._last_stamp,))
 

@@ -12,6 +12,9 @@ select key, size from version indexed by version_ended
 -- name: bodies
 delete from body where key in (select value from json_each(?))
 
+-- name: shared
+delete from shared where key in (select value from json_each(?))
+
 -- name: versions
 delete from version where key in (select value from json_each(?))
 

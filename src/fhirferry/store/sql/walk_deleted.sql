@@ -6,7 +6,7 @@ select :c1, :k1
 
 -- name: scan
 with stretch as (
-  select changed, key, case when ended > :t then 128 end as seen
+  select changed, key, case when ended > :t /* scope */ then 128 end as seen
     from version indexed by version_deleted
    where type = :type and size = 0 and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1)
    order by changed, place limit :limit)
@@ -17,10 +17,10 @@ select (select watermark from state), max(changed),
 
 -- name: sizes
 select changed, key, 128 from version indexed by version_deleted
- where type = :type and size = 0 and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1) and ended > :t
+ where type = :type and size = 0 and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1) and ended > :t /* scope */
  order by changed, place
 
 -- name: rows
 select id, 0, null from version indexed by version_deleted
- where type = :type and size = 0 and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1) and ended > :t
+ where type = :type and size = 0 and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1) and ended > :t /* scope */
  order by changed, place

@@ -6,7 +6,7 @@ select :c1, :k1
 
 -- name: scan
 with stretch as (
-  select changed, key, case when ended > :t and size > 0 then size end as seen
+  select changed, key, case when ended > :t and size > 0 /* scope */ then size end as seen
     from version indexed by version_changed
    where type = :type and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1)
    order by changed, place limit :limit)
@@ -18,7 +18,7 @@ select (select watermark from state), max(changed),
 -- name: sizes
 select changed, key, size from version indexed by version_changed
  where type = :type and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1)
-   and ended > :t and size > 0
+   and ended > :t and size > 0 /* scope */
  order by changed, place
 
 -- name: bodies
@@ -26,12 +26,12 @@ select group_concat(body || char(10), '')
   from (select body.body
           from version indexed by version_changed cross join body using (key)
          where type = :type and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1)
-           and ended > :t and size > 0
+           and ended > :t and size > 0 /* scope */
          order by changed, place)
 
 -- name: rows
 select id, size, body
   from version indexed by version_changed left join body using (key)
  where type = :type and (changed, place) > (:c0, :k0) and (changed, place) <= (:c1, :k1)
-   and ended > :t and size > 0
+   and ended > :t and size > 0 /* scope */
  order by changed, place

@@ -6,7 +6,7 @@ select name, code, last_key, resources, bytes, deletions, versions from type
 
 -- name: heads
 -- The current versions of the ids in :ids (a JSON list), by their place in that list.
-select given.key, version.key, version, changed, updated, size, digest
+select given.key, version.key, version, changed, updated, size, digest, patient
   from json_each(:ids) as given cross join version indexed by version_current
  where version.type = :type and version.id = given.value and ended = 9223372036854775807
 
@@ -14,7 +14,8 @@ select given.key, version.key, version, changed, updated, size, digest
 update version set ended = ? where key = ?
 
 -- name: version
-insert into version (key, type, changed, ended, size, version, updated, digest, id) values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into version (key, type, changed, ended, size, version, updated, digest, id, patient)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: body
 -- Large ones come as bytes; the cast leaves text alone.

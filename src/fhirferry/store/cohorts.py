@@ -1,0 +1,122 @@
+"""Cohorts: the patients of a job as numbers, where reading can join them; fixed at T, kept as long as the job's pin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fhirferry.model.cohort import Selection
+from fhirferry.model.errors import StoreNotIndexed, TransientError
+from fhirferry.model.instant import Instant
+from fhirferry.store import patients, pins, sql
+
+if TYPE_CHECKING:
+    from fhirferry.store.sqlite import Connection, SqliteStore
+
+WIDE = 12
+"""A cohort of more than one patient in so many is read in the order on disk, every version being looked at; a smaller
+one patient by patient. Measured: benchmarks/cohort.py."""
+AT_ONCE = 20_000
+"""Patients that one transaction writes or removes."""
+
+_SQL = sql.queries("cohorts")
+
+
+class Cohort(msgspec.Struct, frozen=True):
+    """A complete selection. wide: see WIDE. has_whole: some patient is taken whole. named: patients that it was given,
+    those without any data too."""
+
+    wide: bool
+    has_whole: bool
+    named: int
+
+
+def must_be_indexed(db: Connection) -> None:
+    """StoreNotIndexed while there are versions of which nobody knows whose they are."""
+    if db.execute(_SQL["unindexed"]).fetchone() != (None,):
+        raise StoreNotIndexed(
+            "the store was filled by an earlier fhirferry and does not know yet which resources belong to which "
+            "patient; have it find out, once, with: fhirferry store index"
+        )
+
+
+def must_be_selected(db: Connection, job_id: str) -> None:
+    """TransientError when the job's cohort is not there: whoever takes the job up selects it again."""
+    if db.execute(_SQL["is_complete"], (job_id,)).fetchone() is None:
+        raise TransientError(
+            f"the patients of job {job_id} are not selected in the store (any more); go on with the job"
+        )
+
+
+def find(db: Connection, job_id: str) -> Cohort:
+    """The job's cohort."""
+    must_be_selected(db, job_id)
+    _, named, absent, wide, whole = db.execute(_SQL["complete"], (job_id,)).fetchone()
+    return Cohort(bool(wide), bool(whole), named + absent)
+
+
+def select(store: SqliteStore, job_id: str, t: Instant, chosen: Iterable[tuple[str, bool]]) -> Selection:
+    """Write the cohort, in small transactions; the last makes it valid. Idempotent."""
+    with store.writing() as db:
+        pins.must_hold(db, t)
+        must_be_indexed(db)
+        done = _complete(db, job_id)
+        if done is not None:
+            return done
+        db.execute(_SQL["abandon"], (job_id,))
+        number = db.execute(_SQL["begin"], (job_id,)).lastrowid
+    rows = iter(chosen)
+    absent = 0
+    while True:
+        batch: dict[str, bool] = {}
+        for ident, whole in islice(rows, AT_ONCE):
+            batch[ident] = whole or batch.get(ident, False)
+        if not batch:
+            break
+        with store.writing() as db:
+            if db.execute(_SQL["is_open"], (number,)).fetchone() is None:
+                raise TransientError(f"the patients of job {job_id} were selected by somebody else meanwhile")
+            codes = patients.known(db, list(batch))
+            db.executemany(_SQL["put"], ((number, code, batch[ident]) for ident, code in codes.items()))
+        absent += len(batch) - len(codes)
+    with store.writing() as db:
+        done = _complete(db, job_id)  # by another worker, who had the job before
+        if done is None:
+            db.execute(_SQL["close"], {"number": number, "absent": absent, "share": WIDE})
+            done = _complete(db, job_id)
+        db.execute(_SQL["abandon"], (job_id,))
+    sweep(store)
+    if done is None:
+        raise TransientError(f"the patients of job {job_id} could not be selected; its pin was released meanwhile")
+    return done
+
+
+def _complete(db: Connection, job_id: str) -> Selection | None:
+    row = db.execute(_SQL["complete"], (job_id,)).fetchone()
+    return None if row is None else Selection(patients=row[1], absent=row[2])
+
+
+def drop(db: Connection, job_id: str) -> None:
+    """The job needs its cohort no more; `sweep` removes it."""
+    db.execute(_SQL["drop"], (job_id,))
+
+
+def lapse(db: Connection) -> None:
+    """Drop the cohorts of jobs without a pin."""
+    db.execute(_SQL["lapse"])
+
+
+def sweep(store: SqliteStore) -> None:
+    """Remove what was dropped, in small transactions; asks for the writers' lock only when there is any."""
+    while True:
+        with store.reading() as db:
+            row = db.execute(_SQL["dropped"]).fetchone()
+        if row is None:
+            return
+        with store.writing() as db:
+            removed = db.execute(_SQL["sweep"], {"number": row[0], "limit": AT_ONCE}).rowcount
+            if removed < AT_ONCE:
+                db.execute(_SQL["forget"], (row[0],))

@@ -1,0 +1,87 @@
+"""What a request will bring, by type: exact where that is cheap, else an estimate, for progress and dry runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from fhirferry.model.instant import Instant
+from fhirferry.model.partition import Kind, Total
+from fhirferry.model.request import ExportRequest
+from fhirferry.store import axis, cohorts, info, keys, routes, sql
+
+if TYPE_CHECKING:
+    from fhirferry.store.sqlite import Connection
+    from fhirferry.store.walks import Walk
+
+COUNTED = 200_000
+"""An increment with more versions than this is estimated by what the types hold."""
+WEIGHED = 50_000
+"""Versions of one type that are looked at for patients; of more than these the rest is taken to be alike."""
+
+_SQL = sql.queries("totals")
+
+
+def totals(db: Connection, request: ExportRequest, t: Instant, job_id: str) -> Mapping[str, Total]:
+    """What T holds of the request, by type. Exact and free for a full export of a pinned T; an increment is counted
+    as long as it is small; else what the types hold now. Of patients it is counted, or extrapolated."""
+    if request.level != "system":
+        return _of_patients(db, request, t, job_id)
+
+    def wanted(name: str) -> bool:
+        return request.types is None or name in request.types
+
+    rows = list(db.execute(_SQL["total_at"], (t,))) or list(db.execute(_SQL["total_now"]))
+    held = {name.decode(): Total(resources=count, bytes=size) for name, count, size in rows if wanted(name.decode())}
+    if request.since is None and request.until is None:
+        return held
+    found = {}
+    for name in filter(wanted, [name.decode() for (name,) in db.execute(_SQL["types"])]):
+        total = _between(db, name, request, t) or held.get(name)
+        if total is not None and total.resources:
+            found[name] = total
+    return found
+
+
+def _between(db: Connection, name: str, request: ExportRequest, t: Instant) -> Total | None:
+    since = -1 if request.since is None else request.since
+    asked = {"type": name, "since": since, "until": axis.last_instant(t, request.until), "t": t, "limit": COUNTED}
+    scanned, resources, size = db.execute(_SQL["total_between"], asked).fetchone()
+    return None if scanned == COUNTED else Total(resources=resources, bytes=size)
+
+
+def _of_patients(db: Connection, request: ExportRequest, t: Instant, job_id: str) -> Mapping[str, Total]:
+    cohorts.must_be_indexed(db)
+    cohort = cohorts.find(db, job_id) if request.has_cohort else None
+    found: dict[str, Total] = {}
+    for walk in routes.walks(info.codes(db), request, t, job_id, cohort):
+        if walk.kind is Kind.OUTPUT:
+            before = found.get(walk.type, Total(resources=0, bytes=0))
+            more = _weigh(db, walk)
+            total = Total(resources=before.resources + more.resources, bytes=before.bytes + more.bytes)
+            if total.resources:
+                found[walk.type] = total
+    return found
+
+
+def _weigh(db: Connection, walk: Walk) -> Total:
+    """What a walk brings, or, when that would take long, what it would if the rest of it is like its beginning."""
+    position = walk.after
+    scanned = resources = size = 0
+    while position < walk.to and scanned < WEIGHED:
+        stretch = walk.scan(db, position, WEIGHED - scanned)
+        scanned, resources, size = scanned + stretch.scanned, resources + stretch.visible, size + stretch.bytes
+        position = stretch.end
+    rest = 1.0 if position >= walk.to else _length(db, walk, position)
+    return Total(resources=round(resources * rest), bytes=round(size * rest))
+
+
+def _length(db: Connection, walk: Walk, position: tuple[int, int]) -> float:
+    """How many times as long as up to here the walk is in all. One by time has no end that is known beforehand."""
+    if walk.by == "cohort":
+        passed, all_ = db.execute(_SQL["passed"], {"job": walk.job, "patient": position[0]}).fetchone()
+        return float(all_ / max(passed, 1))
+    if walk.by == "key":
+        (last,) = db.execute(_SQL["last_key"], (walk.code,)).fetchone()
+        return float((last - keys.first(walk.code)) / (position[1] - keys.first(walk.code)))
+    return 1.0
