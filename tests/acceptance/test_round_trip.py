@@ -159,7 +159,7 @@ WRONG = {
         ("export", "--to", "fhirferry-data/", "--ledger", "other.db"),
         "folder of its own to the export",
     ),
-    "the store as folder": (("export", "--to", "fhirferry-data/store.db"), "is a file"),
+    "the store as folder": (("export", "--to", "fhirferry-data/store.db"), "is a store or ledger"),
     "no such store": ((*EXPORT, "--from", "nowhere.db"), "there is no store at"),
     "an export as store": ((*EXPORT, "--from", "out/manifest.json"), "is not a fhirferry store"),
     "no manifest": (("verify", "fhirferry-data"), "there is no manifest.json"),

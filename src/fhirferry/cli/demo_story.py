@@ -207,7 +207,7 @@ class Story:
                 self._shell.tell(why)
             self._shell.offer(*words)
         self._shell.tell(
-            "To read: README.md, docs/exports.md (resuming, chaining), docs/cli.md (every command).",
+            "To read: README.md, docs/resuming.md, docs/chaining.md, docs/cli.md (every command).",
             "When you have seen enough:",
         )
         self._shell.offer("rm", "-r", str(self._folder.path))
