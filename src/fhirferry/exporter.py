@@ -14,7 +14,6 @@ import msgspec
 
 from fhirferry.clock import system_clock
 from fhirferry.engine.connections import Connections
-from fhirferry.fhir.types import RESOURCE_TYPES
 from fhirferry.model.errors import (
     DestinationConnectionError,
     FolderInUse,
@@ -27,6 +26,7 @@ from fhirferry.model.job import ExportJobRecord, JobSettings
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Total
 from fhirferry.model.request import ExportRequest
+from fhirferry.transforms.asking import canonical, refuse_problems
 
 if TYPE_CHECKING:
     from fhirferry.destinations.protocol import Destination
@@ -88,9 +88,11 @@ CONNECTIONS = Connections(open_source, open_destination)
 
 
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export would do. free_bytes: room at the destination, None where unknown. problem: why it is refused."""
+    """What an export would do. at_most: totals are those before filters and elements, which only reading can tell.
+    free_bytes: room at the destination, None where unknown. problem: why it is refused."""
 
     totals: dict[str, Total]
+    at_most: bool
     free_bytes: int | None
     problem: str | None
 
@@ -182,12 +184,12 @@ class Exporter:
         return None if found is None or found.finished else ExportJob(found.id, self._jobs, self._poll)
 
     def check(self, request: ExportRequest, *, source: str, destination: str) -> None:
-        """What `start` checks. RequestError, as there."""
+        """What `start` checks. RequestError, as there; RequestProblems with all that is wrong with the parameters."""
         self._keep_apart(source, destination)
         try:
             # What the source holds of them now is enough to know its types; counting an increment is the task's work.
             whole = msgspec.structs.replace(request, since=None, until=None)
-            self._check_types(request, self._totals(whole, source))
+            refuse_problems(request, self._totals(whole, source))
             with closing(self._connections.open_destination(destination)) as target:
                 target.check()
         except (SourceConnectionError, DestinationConnectionError) as error:
@@ -200,14 +202,14 @@ class Exporter:
             totals = self._totals(request, source)
         except SourceConnectionError as error:
             raise RequestError(error.message, details=error.details) from error
-        self._check_types(request, totals)
+        refuse_problems(request, totals)
         with closing(self._connections.open_destination(destination)) as target:
             problem = None
             try:
                 target.check()
             except (DestinationConnectionError, FolderInUse) as error:
                 problem = error.message
-            return DryRun(totals=totals, free_bytes=target.free_bytes(), problem=problem)
+            return DryRun(totals=totals, at_most=request.selective, free_bytes=target.free_bytes(), problem=problem)
 
     def jobs(self, *, unfinished: bool = False) -> Sequence[ExportJobRecord]:
         """The ledger's records, oldest first."""
@@ -281,6 +283,7 @@ class Exporter:
     def _asked(
         self, request: ExportRequest, source: str, destination: str, settings: JobSettings | None, requestor: str
     ) -> ExportJobRecord:
+        request = canonical(request)
         return ExportJobRecord(
             id=_new_id(),
             request=request,
@@ -311,12 +314,6 @@ class Exporter:
     def _totals(self, request: ExportRequest, source: str) -> dict[str, Total]:
         with closing(self._connections.open_source(source, False)) as opened:
             return dict(opened.totals(request, self._jobs.now()))
-
-    @staticmethod
-    def _check_types(request: ExportRequest, totals: Mapping[str, Total]) -> None:
-        unknown = [t for t in request.types or () if t not in RESOURCE_TYPES and t not in totals]
-        if unknown:
-            raise RequestError(f"_type: no such resource type: {', '.join(unknown)} (names are exact, like Patient)")
 
 
 class ExportJob:

@@ -1,4 +1,4 @@
-"""The kick-off URL: `<base>/$export?_type=…&_since=…&_until=…`, to and fro (B26-B33, B69)."""
+"""The kick-off URL: `<base>/$export?_type=…&_since=…&_typeFilter=…`, to and fro (B26-B33, B36, B46, B69)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from fhirferry.model.request import NDJSON, ExportRequest
 
 _FORMATS = {NDJSON, "application/ndjson", "ndjson"}  # B27
 _OPERATIONS = ("/$export", "/%24export")
+_SINGLE = ("_since", "_until", "_outputFormat")
+_VALUE = "!$'()*,/:;=?@~"
+"""RFC 3986's marks that a query's value may hold, but '+', which some would read as a space."""
 _URI = "!#$%&'()*+,/:;=?@[]~"
 """RFC 3986's reserved characters and `%`: what is a URI already stays as it is."""
 
@@ -24,7 +27,13 @@ def export_url(base: str, request: ExportRequest) -> str:
         parameters.append("_since=" + format_instant(request.since))
     if request.until is not None:
         parameters.append("_until=" + format_instant(request.until))
-    # Types are letters and instants are UTC ('Z', never '+'): nothing in the query needs an escape.
+    # Types and elements are letters and digits, instants are UTC ('Z', never '+'): only a filter needs escapes.
+    if request.elements:
+        parameters.append("_elements=" + ",".join(request.elements))
+    if request.type_filters:
+        from urllib.parse import quote  # costs 5 ms at start-up
+
+        parameters += ["_typeFilter=" + quote(text, safe=_VALUE) for text in request.type_filters]
     root = base.partition("?")[0].rstrip("/")
     if not (root.isascii() and root.replace("/", "").replace(":", "").replace("-", "").replace(".", "").isalnum()):
         from urllib.parse import quote  # costs 5 ms at start-up, and most addresses need none
@@ -44,14 +53,14 @@ def parse_export_url(url: str) -> ExportRequest:
     operation = next((name for name in _OPERATIONS if address.endswith(name)), None)
     if operation is None:
         raise RequestError(f"{url!r} is not a kick-off URL; it should be like https://host/fhir/$export?_type=Patient")
-    types: list[str] = []
+    lists: dict[str, list[str]] = {"_type": [], "_elements": [], "_typeFilter": []}
     single: dict[str, str] = {}
-    # No value has a space, but zones (+01:00) and media types have a '+', which is often sent as it is.
+    # Zones (+01:00), media types and codes have a '+', which is often sent as it is; a filter makes of it what is meant.
     for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
-        if name == "_type":  # may be given several times (B32)
-            types += [part.strip() for part in value.split(",")]
-        elif name not in ("_since", "_until", "_outputFormat"):
-            raise RequestError(f"parameter {name!r} is not supported; there are _type, _since, _until, _outputFormat")
+        if name in lists:  # may be given several times (B32); commas in a filter are its own affair (L6)
+            lists[name] += [value] if name == "_typeFilter" else [part.strip() for part in value.split(",")]
+        elif name not in _SINGLE:
+            raise RequestError(f"parameter {name!r} is not supported; there are {', '.join((*lists, *_SINGLE))}")
         elif name in single:
             raise RequestError(f"parameter {name!r} is given twice")
         else:
@@ -62,7 +71,9 @@ def parse_export_url(url: str) -> ExportRequest:
         raise RequestError(f"a kick-off of level {level!r} cannot be read yet; the one level is 'system'")
     return ExportRequest(
         url=url,
-        types=tuple(types) or None,
+        types=tuple(lists["_type"]) or None,
+        elements=tuple(lists["_elements"]),
+        type_filters=tuple(lists["_typeFilter"]),
         since=parse_instant(single["_since"]) if "_since" in single else None,
         until=parse_instant(single["_until"], round_up=True) if "_until" in single else None,
         output_format=NDJSON if media_type in _FORMATS else media_type,

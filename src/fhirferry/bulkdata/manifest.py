@@ -1,7 +1,7 @@
 """The manifest: what a finished export consists of (B64-B88; version 3 of the Bulk Data guide, readable by 1 and 2).
 
-What goes beyond HL7's text lies in `extension` objects, as B87 allows: of the manifest `fhirferry` with the job's id,
-of a file `sha256` (hex) and `bytes` of the stored file, `rawBytes` of its NDJSON.
+What goes beyond HL7's text lies in `extension` objects, as B87 allows: of the manifest `fhirferry` with the job's id
+and the release of FHIR where that is not R4, of a file `sha256` (hex) and `bytes` of the stored file, `rawBytes` of its NDJSON.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
     """
     if not record.sealed or record.transaction_time is None:
         raise IllegalStep(f"job {record.id} is not sealed: its list of files is not final, so there is no manifest yet")
+    release = record.request.release
     lists: dict[str, list[dict[str, object]]] = {kind.value: [] for kind in Kind}
     for file in _ordered(files):
         lists[file.kind.value].append(
@@ -47,7 +48,7 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
         "request": record.request.url or export_url(record.source_uri, record.request),
         "requiresAccessToken": False,
         **lists,
-        "extension": {"fhirferry": {"job": record.id}},
+        "extension": {"fhirferry": {"job": record.id, **({"release": release} if release != "R4" else {})}},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
@@ -88,13 +89,14 @@ class ManifestItem(msgspec.Struct, frozen=True, kw_only=True):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A manifest as read. items: outputs, then deleted, then errors. request: empty where a server leaves it out.
-    job: id of the export job that wrote it, None for other servers' exports."""
+    job: id of the export job that wrote it, None for other servers' exports. release: of FHIR, for what names mean."""
 
     transaction_time: Instant
     request: str
     requires_access_token: bool
     items: tuple[ManifestItem, ...]
     job: str | None = None
+    release: str = "R4"
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -143,7 +145,8 @@ def read_manifest(data: bytes) -> Manifest:
         request=document.request,
         requires_access_token=document.requires_access_token,
         items=tuple(_read_item(kind, item) for kind, items in lists for item in items or ()),
-        job=_job(document.extension),
+        job=_ours(document.extension, "job"),
+        release=_ours(document.extension, "release") or "R4",
     )
 
 
@@ -165,7 +168,7 @@ def _read_item(kind: Kind, item: _Item) -> ManifestItem:
     )
 
 
-def _job(extension: object) -> str | None:
+def _ours(extension: object, name: str) -> str | None:
     ours = extension.get("fhirferry") if isinstance(extension, dict) else None
-    job = ours.get("job") if isinstance(ours, dict) else None
-    return job if isinstance(job, str) else None
+    value = ours.get(name) if isinstance(ours, dict) else None
+    return value if isinstance(value, str) else None

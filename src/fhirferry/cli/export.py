@@ -13,6 +13,7 @@ from fhirferry.cli.values import (
     COUNT,
     DATABASE,
     DURATION,
+    ELEMENTS,
     EXECUTOR,
     EXECUTOR_DEFAULT,
     FOLDER,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # msgspec and the engine: `--help` does not need them
 EXAMPLE = """
 fhirferry export --to out
 fhirferry export --to changes --since 2026-11-22T08:30:00Z --type Patient,Observation
+fhirferry export --to vitals --type Observation --type-filter 'Observation?category=vital-signs' --elements code,value
 fhirferry export --to elsewhere --dry-run
 """
 
@@ -38,6 +40,10 @@ fhirferry export --to elsewhere --dry-run
 @option("--from", "source", type=DATABASE, metavar="URL", help="Store to read; without it the default store.")
 @option("--to", "destination", type=FOLDER, metavar="URL", required=True, help="Folder that receives the files.")
 @option("--type", "types", type=TYPES, multiple=True, metavar="TYPE", help="Only these types: A,B or repeated.")
+@option("--type-filter", "type_filters", multiple=True, metavar="FILTER",
+        help="Only resources that match: Type?name=value; repeated: any of them.")  # fmt: skip
+@option("--elements", type=ELEMENTS, multiple=True, metavar="ELEMENT", help="Only these parts: A,B or repeated.")
+@option("--lenient", is_flag=True, help="Pass over elements that do not exist, and say so in the error file.")
 @option("--since", type=SINCE, metavar="INSTANT", help="Only what changed after it, and what was deleted.")
 @option("--until", type=UNTIL, metavar="INSTANT", help="Only what changed before it.")
 @option("--max-file-size", type=SIZE, default="256MB", show_default=True, metavar="SIZE", help="Uncompressed.")
@@ -104,8 +110,14 @@ def _refuse_combinations(ctx: click.Context, options: dict[str, Any]) -> None:
 def _request(options: dict[str, Any]) -> ExportRequest:
     from fhirferry.model.request import ExportRequest
 
-    types = tuple(name for names in options["types"] for name in names) if options["types"] else None
-    return ExportRequest(types=types, since=options["since"], until=options["until"])
+    return ExportRequest(
+        types=tuple(name for names in options["types"] for name in names) if options["types"] else None,
+        since=options["since"],
+        until=options["until"],
+        type_filters=options["type_filters"],
+        elements=tuple(name for names in options["elements"] for name in names),
+        handling="lenient" if options["lenient"] else "strict",
+    )
 
 
 def _settings(options: dict[str, Any]) -> JobSettings:
@@ -188,6 +200,7 @@ def _plan(invocation: Invocation, exporter: Exporter, request: ExportRequest, st
             destination=destination,
             resources=plan.resources,
             bytes=plan.bytes,
+            at_most=plan.at_most,
             by_type={name: {"resources": t.resources, "bytes": t.bytes} for name, t in sorted(plan.totals.items())},
             free_bytes=plan.free_bytes,
             problem=problem,

@@ -37,6 +37,9 @@ class JobLine(Line, frozen=True, kw_only=True, tag="job"):
     status: str
     progress: int
     types: Sequence[str] | None
+    type_filters: Sequence[str]
+    elements: Sequence[str]
+    lenient: bool
     since: str | None
     until: str | None
     source: str
@@ -71,6 +74,9 @@ class JobLine(Line, frozen=True, kw_only=True, tag="job"):
             status=record.status,
             progress=record.progress,
             types=record.request.types,
+            type_filters=record.request.type_filters,
+            elements=record.request.elements,
+            lenient=record.request.handling == "lenient",
             since=instant(record.request.since),
             until=instant(record.request.until),
             source=record.source_uri,
@@ -174,13 +180,14 @@ class ExportLine(Line, frozen=True, kw_only=True, tag="export"):
 
 
 class PlanLine(Line, frozen=True, kw_only=True, tag="plan"):
-    """What `export --dry-run` found. free_bytes: null where unknown. problem: why the destination would be refused.
-    unfinished_job: the job that the same command would resume."""
+    """What `export --dry-run` found. at_most: there are filters or elements, so it may be less. free_bytes: null where
+    unknown. problem: why the destination would be refused. unfinished_job: the job that the same command would resume."""
 
     source: str
     destination: str
     resources: int
     bytes: int
+    at_most: bool
     by_type: Mapping[str, Mapping[str, int]]
     free_bytes: int | None
     problem: str | None

@@ -94,7 +94,7 @@ class _Job:
 
     def __init__(self, record: ExportJobRecord, *, resumed: bool) -> None:
         self.record = record
-        self._note = f"resumed at {record.progress} %" if resumed and record.bytes else ""
+        self._note = f"resumed at {record.progress} %" if resumed and record.gone_through.bytes else ""
         self._pace = Pace()
         self._flying: dict[int, tuple[str, int, int]] = {}
         self._shown: dict[str, tuple[int, int]] = {}
@@ -116,7 +116,8 @@ class _Job:
 
     def measure(self, now: Instant) -> None:
         carried = {name: (total.resources, total.bytes) for name, total in self.record.carried.items()}
-        resources, size = self.record.resources, self.record.bytes
+        gone = self.record.gone_through
+        resources, size = gone.resources, gone.bytes
         for name, count, more in self._flying.values():
             before = carried.get(name, (0, 0))
             carried[name] = (before[0] + count, before[1] + more)

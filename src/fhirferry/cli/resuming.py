@@ -55,6 +55,12 @@ def command_for(record: ExportJobRecord, ledger: str | None, executor: str = EXE
     ]
     if request.types is not None:
         words += ["--type", ",".join(request.types)]
+    for text in request.type_filters:
+        words += ["--type-filter", text]
+    if request.elements:
+        words += ["--elements", ",".join(request.elements)]
+    if request.handling == "lenient":
+        words.append("--lenient")
     if request.since is not None:
         words += ["--since", format_instant(request.since)]
     if request.until is not None:

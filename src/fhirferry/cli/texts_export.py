@@ -60,6 +60,8 @@ def plan_page(plan: DryRun, destination: str, problem: str | None, unfinished: s
     rows = [(name, f"{t.resources:,}", format_size(t.bytes)) for name, t in sorted(plan.totals.items())]
     rows.append(("all", f"{plan.resources:,}", format_size(plan.bytes)))
     lines = [table(("TYPE", "RESOURCES", "SIZE"), rows, right=(1, 2))]
+    if plan.at_most:
+        lines.append("At most: what filters and elements leave of it shows when it is read.")
     place = short_place(destination)
     lines.append(f"Destination {place}: {problem}" if problem else f"Destination {place}: can be used.")
     if plan.free_bytes is not None:

@@ -39,26 +39,28 @@ def state(record: ExportJobRecord, now: Instant) -> str:
 
 def rate(record: ExportJobRecord, now: Instant) -> float | None:
     """Bytes per second since the first acquisition; None where there is nothing to measure."""
-    if record.start_time is None or not record.bytes:
+    gone = record.gone_through.bytes
+    if record.start_time is None or not gone:
         return None
     end = record.end_time if record.end_time is not None else now
-    return record.bytes * SECOND / max(end - record.start_time, 1)
+    return gone * SECOND / max(end - record.start_time, 1)
 
 
 def left(record: ExportJobRecord, now: Instant) -> float | None:
     """Seconds until a running job's end, by its rate so far."""
-    speed = rate(record, now)
+    speed, gone = rate(record, now), record.gone_through.bytes
     total = sum(t.bytes for t in record.totals.values())
-    if record.status is not JobStatus.RUNNING or speed is None or total <= record.bytes:
+    if record.status is not JobStatus.RUNNING or speed is None or total <= gone:
         return None
-    return (total - record.bytes) / speed
+    return (total - gone) / speed
 
 
 def progress(record: ExportJobRecord, now: Instant) -> str:
     """`exporting 42 %: 1,234,000 of 3,000,000 resources, 1.2 GB, 85 MB/s, 40s left`"""
     total = sum(t.resources for t in record.totals.values())
     of_total = f" of {total:,}" if total else ""
-    parts = [f"exporting {record.progress} %: {record.resources:,}{of_total} resources", format_size(record.bytes)]
+    gone = record.gone_through
+    parts = [f"exporting {record.progress} %: {gone.resources:,}{of_total} resources", format_size(gone.bytes)]
     speed, rest = rate(record, now), left(record, now)
     if speed is not None:
         parts.append(f"{format_size(speed)}/s")
@@ -138,7 +140,7 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | N
         ("job", record.id),
         ("status", state(record, now)),
         ("progress", f"{record.progress} %"),
-        ("resources", f"{record.resources:,}" + _of(sum(t.resources for t in record.totals.values()))),
+        ("resources", _resources(record)),
         ("size", format_size(record.bytes)),
         ("rate", None if (speed := rate(record, now)) is None else f"{format_size(speed)}/s"),
         ("time left", None if (rest := left(record, now)) is None else format_duration(rest)),
@@ -146,6 +148,9 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | N
         ("from", short_place(record.source_uri)),
         ("to", short_place(record.destination_uri)),
         ("types", ", ".join(request.types) if request.types else "all"),
+        *(("filter", text) for text in request.type_filters),
+        ("elements", ", ".join(request.elements) or None),
+        ("handling", "lenient" if request.handling == "lenient" else None),
         ("since", _instant(request.since)),
         ("until", _instant(request.until)),
         ("as of", _instant(record.transaction_time)),
@@ -190,14 +195,16 @@ def milestone(record: ExportJobRecord, word: str = "") -> str:
 def watched(record: ExportJobRecord, now: Instant) -> str:
     """One line on a job; the same text means that nothing happened."""
     if at_work(record, now):
-        of_total = _of(sum(t.resources for t in record.totals.values()))
-        done = f"{record.progress} %, {record.resources:,}{of_total} resources, {format_size(record.bytes)}"
+        done = f"{record.progress} %, {_resources(record)} resources, {format_size(record.bytes)}"
         return f"{record.id}  {record.status}  {done}"
     return milestone(record, state(record, now) if record.status is JobStatus.RUNNING else "")
 
 
-def _of(total: int) -> str:
-    return f" of {total:,}" if total else ""
+def _resources(record: ExportJobRecord) -> str:
+    total = sum(t.resources for t in record.totals.values())
+    if record.request.type_filters:
+        return f"{record.resources:,} that match, of {record.gone_through.resources:,} read, of {total:,}"
+    return f"{record.resources:,}" + (f" of {total:,}" if total else "")
 
 
 def _instant(value: Instant | None) -> str | None:

@@ -22,7 +22,7 @@ def _folder(text: str) -> str:
     return destination_url(text)
 
 
-def _types(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
@@ -53,7 +53,8 @@ SINCE = Parsed("instant", parse_instant)
 UNTIL = Parsed("instant", lambda text: parse_instant(text, round_up=True))
 DATABASE = Parsed("url", _database)
 FOLDER = Parsed("url", _folder)
-TYPES = Parsed("types", _types)
+TYPES = Parsed("types", _names)
+ELEMENTS = Parsed("elements", _names)
 EXECUTOR = Parsed("executor", _executor)
 COUNT = Parsed("n", _count)
 

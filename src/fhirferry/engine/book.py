@@ -5,7 +5,7 @@ The picture in memory (numbers per type, counters) mirrors the ledger and is reb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -69,7 +69,6 @@ class Book:
         files, sequences = self._number([file for each in result for file in each.files], renames)
         rows = {**planned, **{p.number: p for p in partitions}}
         output = [f for f in files if f.kind is Kind.OUTPUT]
-        carried = record.bytes + sum(f.raw_bytes for f in output)
         known = max(record.partitions, 1 + max(rows))
         done = record.partitions_done + sum(p.done for p in partitions)
         changed = msgspec.structs.replace(
@@ -81,12 +80,13 @@ class Book:
             partitions=known,
             partitions_done=done,
             resources=record.resources + sum(f.count for f in output),
-            bytes=carried,
-            carried=_carried(record.carried, output),
-            progress=max(record.progress, _percent(carried, sum(t.bytes for t in record.totals.values()))),
+            bytes=record.bytes + sum(f.raw_bytes for f in output),
+            carried=_carried(record.carried, result, {p.number: p.plan.resource_type for p in partitions}),
             issue_count=record.issue_count + sum(each.issue_count for each in result),
             issues=(*record.issues, *(issue for each in result for issue in each.issues))[:FIRST_ISSUES],
         )
+        percent = _percent(changed.gone_through.bytes, sum(t.bytes for t in record.totals.values()))
+        changed = msgspec.structs.replace(changed, progress=max(record.progress, percent))
         reach("commit-before")
         self.save(changed, rows.values(), files)
         reach("commit-after")
@@ -106,11 +106,14 @@ class Book:
         return numbered, sequences
 
 
-def _carried(before: dict[str, Total], output: Iterable[OutputFile]) -> dict[str, Total]:
+def _carried(before: dict[str, Total], result: UnitResult, types: Mapping[int, str]) -> dict[str, Total]:
+    """What the source gave so far, whether or not it was filtered out on the way."""
     after = dict(before)
-    for file in output:
-        so_far = after.get(file.type, Total(resources=0, bytes=0))
-        after[file.type] = Total(resources=so_far.resources + file.count, bytes=so_far.bytes + file.raw_bytes)
+    for each in result:
+        if each.read.resources:
+            name = types[each.partition]
+            so_far = after.get(name, Total(resources=0, bytes=0))
+            after[name] = Total(resources=so_far.resources + each.read.resources, bytes=so_far.bytes + each.read.bytes)
     return after
 
 

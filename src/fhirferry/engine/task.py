@@ -131,6 +131,7 @@ class ExportTask:
         rate = record.settings.limit_rate
         return UnitOrder(
             connections=self._connections,
+            request=record.request,
             source_uri=record.source_uri,
             destination_uri=record.destination_uri,
             settings=record.settings,

@@ -24,15 +24,19 @@ from fhirferry.faultpoints import reach
 from fhirferry.model.errors import FerryError
 from fhirferry.model.job import FIRST_ISSUES, JobSettings
 from fhirferry.model.output import OutputFile
-from fhirferry.model.partition import Issue, Kind, Partition
+from fhirferry.model.partition import Issue, Kind, Partition, Total
+from fhirferry.model.request import ExportRequest
 from fhirferry.sources.protocol import Source
+from fhirferry.transforms.page import transform_for
 
 
 class UnitOrder(msgspec.Struct, frozen=True, kw_only=True):
     """All that a unit needs to run in any process. partitions: in this order; one, or small ones that share a commit.
-    rate: bytes per second for this unit, None = no limit."""
+    request: what it is for; filters and elements are taken from there. rate: bytes per second for this unit, None = no
+    limit."""
 
     connections: Connections
+    request: ExportRequest
     source_uri: str
     destination_uri: str
     settings: JobSettings
@@ -41,16 +45,17 @@ class UnitOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OnPage = Callable[[Partition, int, int], None]
-"""Told (partition, resources, uncompressed bytes) that its present unit holds and nobody has committed yet: after every
-page of output, and zeros when the unit has come in. From the thread that works; it must be quick and never raise."""
+"""Told (partition, resources, uncompressed bytes) that its present unit has read and nobody has committed yet: after
+every page of output, and zeros when the unit has come in. From the thread that works; it must be quick and never raise."""
 
 
 class PartitionResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a unit did with one partition. continuation None = the partition's end. issues: the first few; all are in
-    the error file."""
+    """What a unit did with one partition. continuation None = the partition's end. read: the resources that it took from
+    the source; files may hold fewer. issues: the first few; all are in the error file."""
 
     partition: int
     continuation: str | None
+    read: Total
     files: tuple[OutputFile, ...]
     issue_count: int
     issues: tuple[Issue, ...]
@@ -103,7 +108,7 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | N
         cadence = _Cadence(order.settings, order.rate)
         for partition in order.partitions:
             try:
-                done.append(_run(partition, order.settings, source, destination, cadence, stopping, on_page))
+                done.append(_run(partition, order, source, destination, cadence, stopping, on_page))
             except Exception:
                 if not done:
                     raise
@@ -122,7 +127,7 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | N
 
 def _run(
     partition: Partition,
-    settings: JobSettings,
+    order: UnitOrder,
     source: Source,
     destination: Destination,
     cadence: _Cadence,
@@ -130,6 +135,7 @@ def _run(
     on_page: OnPage | None,
 ) -> PartitionResult:
     token = os.urandom(8).hex()
+    settings = order.settings
 
     def new_file(kind: Kind, resource_type: str) -> NdjsonWriter:
         stem = f"{kind}-{resource_type}-{partition.number}-{token}"
@@ -143,32 +149,42 @@ def _run(
 
     kind = partition.plan.kind
     type_of_lines = partition.plan.resource_type if kind is Kind.OUTPUT else "Bundle"
+    transform = transform_for(order.request, partition.plan)
     continuation = partition.continuation
     data: NdjsonWriter | None = None
     errors: NdjsonWriter | None = None
     issue_count, first_issues = 0, list[Issue]()
+    resources, size = 0, 0
+    most = min(settings.page_bytes, settings.max_file_size)
     try:
         while True:
             room = settings.max_file_size - (data.raw_bytes if data else 0)
-            page = source.read(
-                partition.plan.bounds, continuation, settings.page_resources, min(settings.page_bytes, room)
-            )
+            # What a filter leaves of a page is not known before: near the end of a file pages would become tiny.
+            limit = min(most, room) if transform is None else most
+            raw = source.read(partition.plan.bounds, continuation, settings.page_resources, limit)
             reach("page-read")
-            if data is not None and len(page.body) > room:
-                break  # a resource larger than what is left: it opens the next file, in the next unit (S20)
+            page = raw if transform is None else transform(raw)
+            if len(page.body) > room:
+                if data is not None:
+                    break  # it opens the next file, in the next unit (S20)
+                if page.count > 1:  # cut resources are marked as such, which may make them larger
+                    most = max(1, most // 2)
+                    continue
             continuation = page.continuation
             if page.body:
                 data = data or new_file(kind, type_of_lines)
                 data.write(page.body, page.count)
                 reach("page-written")
-                if on_page is not None and kind is Kind.OUTPUT:
-                    on_page(partition, data.count, data.raw_bytes)
+            if raw.body and kind is Kind.OUTPUT:
+                resources, size = resources + raw.count, size + len(raw.body)
+                if on_page is not None:
+                    on_page(partition, resources, size)
             if page.issues:
                 errors = errors or new_file(Kind.ERROR, "OperationOutcome")
                 errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
                 issue_count += len(page.issues)
                 first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
-            cadence.passed(len(page.body), stopping)
+            cadence.passed(len(raw.body), stopping)
             if continuation is None or cadence.due or stopping():
                 break
             if data is not None and data.raw_bytes >= settings.max_file_size:
@@ -184,6 +200,7 @@ def _run(
     return PartitionResult(
         partition=partition.number,
         continuation=continuation,
+        read=Total(resources=resources, bytes=size),
         files=files,
         issue_count=issue_count,
         issues=tuple(first_issues),

@@ -24,7 +24,10 @@ from fhirferry.engine.verify_file import (
 from fhirferry.engine.verify_findings import FindingKind, Findings, Progress, Step
 from fhirferry.model.errors import RequestError, SnapshotGone
 from fhirferry.model.partition import Kind, Page, PartitionPlan
+from fhirferry.model.request import ExportRequest
 from fhirferry.sources.protocol import Source
+from fhirferry.transforms.asking import refuse_problems
+from fhirferry.transforms.page import transform_for
 
 _PARTITION_BYTES = 64_000_000
 _PAGE_RESOURCES, _PAGE_BYTES = 1000, 4_000_000
@@ -43,9 +46,10 @@ def read_source(
     pin released however this ends."""
     until = manifest.transaction_time
     try:
-        request = parse_export_url(manifest.request)
+        request = _request(manifest)
     except RequestError as error:
-        report(FindingKind.UNCHECKED, f"the manifest's request cannot be repeated: {error.message}")
+        reason = error.message.replace("\n", "; ")
+        report(FindingKind.UNCHECKED, f"the manifest's request cannot be repeated: {reason}")
         return None
     pin = "verify-" + os.urandom(8).hex()
     try:
@@ -56,13 +60,14 @@ def read_source(
             progress(step)
         read = 0
         for plan in source.partitions(request, until, _PARTITION_BYTES):
+            transform = transform_for(request, plan)
             for page in _pages(source, plan):
-                taken = _take(plan, page, add, report)
+                taken = _take(plan, page if transform is None else transform(page), add, report)
                 read += taken
                 before = steps.get(plan.resource_type)
                 if before is not None and plan.kind is Kind.OUTPUT:
-                    count = before.done + taken
-                    steps[before.type] = step = msgspec.structs.replace(before, done=count, resources=count)
+                    done, count = before.done + page.count, before.resources + taken
+                    steps[before.type] = step = msgspec.structs.replace(before, done=done, resources=count)
                     progress(step)
     except SnapshotGone as error:
         report(FindingKind.UNCHECKED, f"the source cannot show the transaction time any more: {error.message}")
@@ -70,6 +75,14 @@ def read_source(
     finally:
         source.release(pin)
     return read
+
+
+def _request(manifest: Manifest) -> ExportRequest:
+    """Read as leniently as it may have been: what a lenient request passes over changes no resource."""
+    request = parse_export_url(manifest.request)
+    request = msgspec.structs.replace(request, handling="lenient", release=manifest.release)
+    refuse_problems(request, request.types or ())
+    return request
 
 
 def _pages(source: Source, plan: PartitionPlan) -> Iterator[Page]:

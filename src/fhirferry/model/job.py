@@ -109,8 +109,9 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     consecutive_failures: since the last commit (S23); failure_count: all (S10).
     progressed: a commit happened since the last acquisition. planned: the source has no further partition to hand out.
     sealed: no partition is open and the list of files is final; set in the same transaction as the last commit (L14).
-    totals: per type, what T holds of the request. resources, bytes: committed so far (bytes uncompressed); carried: the
-        same per type (empty in records that were written before it was kept).
+    totals: per type, what T holds of the request, before filters and elements. resources, bytes: written and committed
+        so far (bytes uncompressed); carried: how much of the totals that took, per type (empty in records that were
+        written before it was kept).
     progress: percent, never decreases, 100 only when COMPLETED (L13).
     heartbeat: kept by the ledger beside the record (a heartbeat must not renew the version tag); filled in on reading.
     cleanup_due: when clean-up may take the job; None = nothing to do. cleanups: passes done.
@@ -155,6 +156,16 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     keep_files: bool = False
     schema_version: int = SCHEMA_VERSION
     version: int = 0
+
+    @property
+    def gone_through(self) -> Total:
+        """How much of the totals is done: what was read for what is committed, filtered out on the way or not."""
+        if not self.carried:
+            return Total(resources=self.resources, bytes=self.bytes)
+        return Total(
+            resources=sum(each.resources for each in self.carried.values()),
+            bytes=sum(each.bytes for each in self.carried.values()),
+        )
 
     @property
     def finished(self) -> bool:

@@ -18,7 +18,7 @@ RELEASES = ("R4", "R4B")
 
 _is_id = re.compile(r"[A-Za-z0-9\-.]{1,64}").fullmatch
 _is_type = re.compile(r"[A-Z][A-Za-z]*").fullmatch
-_is_element = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*").fullmatch
+_is_element = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*(?:\[x\])?").fullmatch
 _SETS = ("types", "patients", "type_filters", "elements", "include_associated_data", "include_referenced")
 
 
@@ -74,6 +74,11 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def has_cohort(self) -> bool:
         """Whether certain patients are meant, whom somebody has to name: the members of a Group, or a list."""
         return self.level == "group" or self.patients is not None
+
+    @property
+    def selective(self) -> bool:
+        """Whether resources are left out or cut by what is in them."""
+        return bool(self.type_filters or self.elements)
 
     def hash(self, requestor: str) -> str:
         """SHA-256 in hex of the canonical request and who asked (S81). The URL is not part of it: the fields are."""

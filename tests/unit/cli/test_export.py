@@ -215,7 +215,7 @@ def test_detach_only_queues(exporter: FakeExporter, run: Run) -> None:
         (["--to", "s3://bucket/x"], "s3: is not offered here"),
         (["--to", "out", "--ledger", "fhirferry-data/store.db"], "must be two files"),
         (["--to", "out", "--type", "Patient,patient"], "'patient' is not a resource type"),
-        (["--to", "out", "--type", "Nonsense"], "no such resource type: Nonsense"),
+        (["--to", "out", "--type", "Nonsense"], "'Nonsense': no such resource type"),
         (["--to", "out", "--since", "2026-11-22"], "is not an instant"),
         (["--to", "out", "--since", "2026-11-22T08:00:00Z", "--until", "2026-11-22T08:00:00Z"], "earlier"),
         ([], "Missing option '--to'"),

@@ -30,6 +30,7 @@ SAMPLES = {
     "instant": ("2026-11-22T08:30:00Z", "2026-11-22T08:40:00Z"),
     "url": ("/a/place", "/another/place"),
     "types": ("Patient", "Observation"),
+    "elements": ("id,Patient.name", "birthDate"),
     "executor": ("processes:3", "processes:4"),
     "n": ("7", "8"),
     "choice": ("gzip", "none"),

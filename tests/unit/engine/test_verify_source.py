@@ -133,7 +133,7 @@ def test_a_source_that_fails_is_no_finding_and_the_pin_goes() -> None:
 
 def test_a_request_that_cannot_be_repeated_cannot_be_told() -> None:
     def change(document: dict[str, Any]) -> None:
-        document["request"] = "https://host/fhir/$export?_elements=id"
+        document["request"] = "https://host/fhir/$export?_type=Patient&_elements=Pasient.id"
 
     report = verify(change_manifest(export(CLEAN), change), against=source())
     assert (report.outcome, report.counts) == (Outcome.CANNOT_TELL, {K.UNCHECKED: 1})

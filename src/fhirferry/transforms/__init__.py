@@ -1,0 +1,1 @@
+"""The workbench: what happens to a page of NDJSON between source and writer."""

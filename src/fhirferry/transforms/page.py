@@ -1,0 +1,69 @@
+"""A page, line by line: what passes the filters, cut to its elements; issues for what cannot be judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fhirferry.model.partition import Issue, Kind, Page, PartitionPlan
+from fhirferry.model.request import ExportRequest
+
+if TYPE_CHECKING:
+    from fhirferry.fhir.elements import Selector
+    from fhirferry.fhir.search.matching import Matcher
+
+Transform = Callable[[Page], Page]
+
+UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+_head = re.compile(rb'\{"resourceType":"([A-Z][A-Za-z]{0,63})","id":"([A-Za-z0-9\-.]{1,64})"').match
+
+
+def transform_for(request: ExportRequest, plan: PartitionPlan) -> Transform | None:
+    """What happens to the pages of a partition; None where they pass as they are. RequestProblems.
+
+    Deletions always pass: to tell of one too many is safe, of one too few is not. Compiled once in a process:
+    functions don't travel to others.
+    """
+    if plan.kind is not Kind.OUTPUT or not request.selective:
+        return None
+    return _compiled(msgspec.structs.replace(request, url="", patients=None), plan.resource_type)
+
+
+@lru_cache(maxsize=256)
+def _compiled(request: ExportRequest, kind: str) -> Transform | None:
+    from fhirferry.fhir.definitions import RELEASES, load  # most exports need nothing of what FHIR says about types
+    from fhirferry.transforms.elements import selector
+    from fhirferry.transforms.filter import matcher
+
+    definitions = load(request.release)
+    known = next((each for each in map(load, (request.release, *RELEASES)) if kind in each.types), None)
+    matches, cut = matcher(request, kind, definitions), selector(request, kind, definitions, known)
+    return None if matches is None and cut is None else lambda page: _transformed(page, kind, matches, cut)
+
+
+def _transformed(page: Page, kind: str, matches: Matcher | None, cut: Selector | None) -> Page:
+    kept: list[bytes] = []
+    issues = list(page.issues)
+    lines = page.body.split(b"\n")
+    lines.pop()  # behind the last newline is nothing
+    for line in lines:
+        try:
+            if matches is None or matches(line):
+                kept.append(line if cut is None else cut(line))
+        except UNREADABLE:  # what cannot be judged does not go out (L34)
+            issues.append(_unreadable(line, kind))
+    if cut is None and len(kept) == len(lines):
+        return page
+    kept.append(b"")
+    return msgspec.structs.replace(page, body=b"\n".join(kept), count=len(kept) - 1, issues=tuple(issues))
+
+
+def _unreadable(line: bytes, kind: str) -> Issue:
+    """Names it where the bytes begin as a resource does."""
+    head = _head(line)
+    name = f"{head[1].decode()}/{head[2].decode()}" if head else f"A {kind} that does not say which"
+    return Issue(code="exception", diagnostics=f"{name} cannot be read as JSON, so it was left out")
