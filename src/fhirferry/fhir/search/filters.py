@@ -72,7 +72,7 @@ def read_type_filters(texts: Iterable[str], definitions: Definitions) -> TypeFil
     found: dict[str, TypeFilter] = {}
     problems: list[Problem] = []
     for text in texts:
-        for part in _next.split(text.strip()):
+        for part in _next.split(text.strip(" \t\r\n")):
             one = _read(part, definitions, problems)
             if one is not None:
                 found[one.text] = one
