@@ -53,7 +53,11 @@ def read_source(
         return None
     pin = "verify-" + os.urandom(8).hex()
     try:
-        source.renew(pin, until)
+        try:
+            source.renew(pin, until)
+        except SnapshotGone:  # or a copy of the store, which never handed T out: after this nothing can come before it
+            source.snapshot(pin)
+            source.renew(pin, until)
         totals = source.totals(request, until)
         steps = {name: Step(stage="source", type=name, total=total.resources) for name, total in totals.items()}
         for step in steps.values():

@@ -244,6 +244,9 @@ def _open(path: str, timeout: float) -> sqlite3.Connection:
                         db.execute(statement)
                     db.execute(f"pragma user_version = {number + 1}")
                 db.execute(f"pragma application_id = {APPLICATION_ID}")
+        elif db.execute("pragma journal_mode").fetchone()[0] != "wal":
+            with suppress(sqlite3.OperationalError):  # restored by VACUUM INTO; who cannot write needs no log
+                db.execute("pragma journal_mode = wal")
     except BaseException:
         db.close()
         raise

@@ -122,6 +122,8 @@ class MemorySource:
 
     def renew(self, job_id: str, transaction_time: Instant) -> None:
         self._must_hold(transaction_time)
+        if transaction_time > self._last_t:
+            raise SnapshotGone("this T was never handed out here")
         self._pins[job_id] = transaction_time, self._clock() + DAY
 
     def release(self, job_id: str) -> None:

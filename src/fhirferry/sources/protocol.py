@@ -23,7 +23,8 @@ class Source(Protocol):
         ...
 
     def renew(self, job_id: str, transaction_time: Instant) -> None:
-        """Keep T pinned, or pin it again after a lapse or release. SnapshotGone when T was pruned meanwhile."""
+        """Keep T pinned, or pin it again after a lapse or release. SnapshotGone when T was pruned meanwhile, or
+        was never reached here: a store that was restored from an older copy may still write what belongs before T."""
         ...
 
     def release(self, job_id: str) -> None:

@@ -40,8 +40,15 @@ def is_fresh(db: Connection, job_id: str, t: Instant, clock: Instant) -> bool:
 
 
 def renew(db: Connection, job_id: str, t: Instant, clock: Instant) -> None:
-    """Hold T for the job from now on. SnapshotGone when pruning has passed it."""
-    must_hold(db, t)
+    """Hold T for the job from now on. SnapshotGone when pruning has passed it, or when the store never handed it out: it
+    was restored from a copy older than the job, and what it writes now may come before T."""
+    watermark, last_t, _ = db.execute(_SQL["state"]).fetchone()
+    still_there(watermark, t)
+    if t > last_t:
+        raise SnapshotGone(
+            f"the store does not know the instant {format_instant(t)}: it was restored from a copy that is older than the "
+            "job, so what it held then cannot be shown any more; start a new export"
+        )
     db.execute(_SQL["hold"], (job_id, t, clock + LIFETIME))
 
 

@@ -319,6 +319,11 @@ def _open(path: str, *, create: bool, timeout: float) -> Connection:
                         db.execute(statement)
                     db.execute(f"pragma user_version = {number + 1}")
                 db.execute(f"pragma application_id = {APPLICATION_ID}")
+        elif db.execute("pragma journal_mode").fetchone()[0] != b"wal":
+            with contextlib.suppress(
+                sqlite3.OperationalError
+            ):  # restored by VACUUM INTO; who cannot write needs no log
+                db.execute("pragma journal_mode = wal")
     except BaseException as error:
         if db is not None:
             db.close()

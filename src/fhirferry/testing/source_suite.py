@@ -2,15 +2,17 @@
 
 Use: subclass `SourceSuite` in a test module and give it a fixture `dock` that returns a fresh, empty `Dock`:
 
-    class TestMine(SourceSuite):
+    class TestMine(SourceSuite, CohortSuite):
         @pytest.fixture
         def dock(self, tmp_path): ...
+
+What a source does for exports of patients and groups is in `cohort_suite.CohortSuite`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -51,21 +53,35 @@ class Dock(msgspec.Struct, frozen=True):
     prune: Callable[[], object]
     reopen: Callable[[], Source]
 
-    def put(self, name: str, value: object = 0, *, updated: Instant | None = None, size: int = 0) -> None:
+    def put(
+        self, name: str, value: object = 0, *, updated: Instant | None = None, size: int = 0, **members: Any
+    ) -> None:
         """Write a resource called `Type/id`."""
-        self.write([resource(name, value, updated=updated, size=size)])
+        self.write([resource(name, value, updated=updated, size=size, **members)])
 
     def delete(self, name: str) -> None:
         self.write([Deletion(*name.split("/"))])
 
 
-def resource(name: str, value: object = 0, *, updated: Instant | None = None, size: int = 0) -> Resource:
-    """A small resource called `Type/id`; `size` pads it to about that many bytes."""
+def resource(
+    name: str, value: object = 0, *, updated: Instant | None = None, size: int = 0, **members: object
+) -> Resource:
+    """A small resource called `Type/id`, with these members; `size` pads it to about that many bytes."""
     kind, ident = name.split("/")
     body: dict[str, Any] = {"resourceType": kind, "id": ident}
     if updated is not None:
         body["meta"] = {"versionId": "7", "lastUpdated": format_instant(updated)}
-    return read_resource(msgspec.json.encode({**body, "value": value, "pad": "x" * size}))
+    return read_resource(msgspec.json.encode({**body, **members, "value": value, "pad": "x" * size}))
+
+
+def of(patient: str) -> dict[str, str]:
+    """A reference to `Patient/<patient>`."""
+    return {"reference": f"Patient/{patient}"}
+
+
+def group(name: str, *members: str, value: object = 0, **root: object) -> Resource:
+    """A Group with active members, each a reference."""
+    return resource(f"Group/{name}", value, member=[{"entity": {"reference": one}} for one in members], **root)
 
 
 def pages(
@@ -97,11 +113,20 @@ def export(
     target_bytes: int = 2_000,
     max_resources: int = 7,
     max_bytes: int = 1_000,
+    job: str = "",
+    whole: Sequence[str] = (),
     **request: Any,
 ) -> Exported:
-    """Run a whole export with small partitions and pages; checks on the way what every page promises (S18)."""
+    """Run a whole export with small partitions and pages; checks on the way what every page promises (S18). job: whose
+    cohort is made for it, where it has one, with these patients whole."""
     result = Exported()
-    for plan in source.partitions(ExportRequest(**request), t, target_bytes):
+    asked = ExportRequest(**request)
+    job = job or asked.hash(f"{t} {sorted(whole)}")
+    cohort = source.members(asked, t)
+    if cohort is not None:
+        result.issues += cohort.issues
+        source.select(job, t, ((ident, ident in whole) for ident in cohort.patients))
+    for plan in source.partitions(asked, t, target_bytes, None, job):
         plan = msgspec.json.decode(msgspec.json.encode(plan), type=PartitionPlan)  # as the ledger keeps it
         for page in pages(source, plan, max_resources=max_resources, max_bytes=max_bytes):
             lines = page.body.splitlines(keepends=True)
@@ -394,6 +419,16 @@ class SourceSuite:
         dock.prune()
         assert export(dock.source, t).values == {"Patient/a": 1}
         assert dock.source.snapshot("job") == t
+
+    def test_a_t_that_was_never_handed_out_here_cannot_be_pinned(self, dock: Dock) -> None:
+        """A store restored from a copy older than the job: what it writes next may come before the job's T."""
+        dock.put("Patient/a", 1)
+        t = dock.source.snapshot("job")
+        with pytest.raises(SnapshotGone):
+            dock.source.renew("other", t + 1)
+        dock.clock.now += 2
+        dock.source.snapshot("later")
+        dock.source.renew("other", t + 1)  # now nothing can come before it any more
 
     def test_current_deletions_survive_pruning(self, dock: Dock) -> None:
         dock.put("Patient/a")

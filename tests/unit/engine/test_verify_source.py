@@ -31,7 +31,8 @@ class FakeSource:
         self.fail_at = "renew"
 
     def snapshot(self, job_id: str) -> int:
-        raise AssertionError("verify never fixes a T")
+        assert self.error is not None, "verify fixes no T where the source knows the export's"
+        return 0
 
     def renew(self, job_id: str, transaction_time: int) -> None:
         self.pins[job_id] = transaction_time
