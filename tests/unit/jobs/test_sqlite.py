@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,10 @@ def test_a_read_only_ledger_is_refused_for_good(path: Path) -> None:
     with pytest.raises(PermanentError, match="cannot be used"):
         db.create(a_record("a"))
     db.close()
+
+
+def test_a_copy_made_by_vacuum_into_writes_ahead_again(tmp_path: Path) -> None:
+    with closing(SqliteJobStore(tmp_path / "ledger.db", clock=lambda: START)) as jobs:
+        jobs._db.execute("vacuum into ?", (str(tmp_path / "copy.db"),))
+    with closing(SqliteJobStore(tmp_path / "copy.db", clock=lambda: START)) as copy:
+        assert copy._db.execute("pragma journal_mode").fetchone() == ("wal",)

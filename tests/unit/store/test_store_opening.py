@@ -117,3 +117,12 @@ def test_several_make_the_same_store_at_once(path: str, clock: Ticking) -> None:
     assert [maker.exitcode for maker in makers] == [0, 0, 0]
     with SqliteStore(path, clock=clock) as store:
         assert store.info().types["Patient"].resources == 3
+
+
+def test_a_copy_made_by_vacuum_into_writes_ahead_again(path: str, store: SqliteStore, clock: Ticking) -> None:
+    """VACUUM INTO loses the mode, and without it writers would keep readers out."""
+    store.write([resource("Patient/a")])
+    store._db.execute("vacuum into ?", (path + ".copy",))
+    with SqliteStore(path + ".copy", clock=clock) as copy:
+        assert copy._db.execute("pragma journal_mode").fetchone() == (b"wal",)
+        assert copy.get("Patient", "a")
