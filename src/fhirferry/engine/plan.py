@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord
-from fhirferry.model.partition import Partition, PartitionPlan
+from fhirferry.model.partition import Issue, Kind, Partition, PartitionPlan
 from fhirferry.sources.protocol import Source
 
 SMALL = 4_000_000
@@ -21,18 +23,27 @@ SMALL = 4_000_000
 class Planner:
     """Hands out partitions: first the open ones of an earlier run, then new ones, cut one ahead.
 
-    planned: how many there are so far, over all runs. unsaved: those that the ledger does not have yet, by number.
+    known: what the ledger has. notes: issues of the request as a whole; they are a partition of their own, the first, so
+    that they get into an error file once, whatever happens. planned: how many there are so far, over all runs. unsaved:
+    those that the ledger does not have yet, by number.
     """
 
     def __init__(
-        self, source: Source, record: ExportJobRecord, transaction_time: Instant, known: Sequence[Partition]
+        self,
+        source: Source,
+        record: ExportJobRecord,
+        transaction_time: Instant,
+        known: Sequence[Partition],
+        notes: Sequence[Issue] = (),
     ) -> None:
         self.planned = len(known)
         self.unsaved: dict[int, Partition] = {}
         self._waiting = deque(p for p in known if not p.done)
         self._ahead: Partition | None = None
         self._trouble: Exception | None = None
-        self._last = max(known, key=lambda p: p.number).plan if known else None
+        cut = [p for p in known if p.plan.kind is not Kind.ERROR]
+        self._last = max(cut, key=lambda p: p.number).plan if cut else None
+        self._notes = notes
         self._complete = record.planned
         self._fresh: Iterator[PartitionPlan] | None = None
         self._source = source
@@ -93,6 +104,9 @@ class Planner:
         if self._trouble is not None:
             trouble, self._trouble = self._trouble, None
             raise trouble
+        if self._notes and not self.planned:
+            self._plan(_notes_plan(self._notes))
+            return
         if self._fresh is None:
             record = self._record
             self._fresh = self._source.partitions(
@@ -107,6 +121,19 @@ class Planner:
             self._complete = True
             return
         self._last = plan
+        self._plan(plan)
+
+    def _plan(self, plan: PartitionPlan) -> None:
         self._ahead = Partition(job_id=self._record.id, number=self.planned, plan=plan)
         self.unsaved[self.planned] = self._ahead
         self.planned += 1
+
+
+def _notes_plan(notes: Sequence[Issue]) -> PartitionPlan:
+    bounds = {"issues": [msgspec.to_builtins(note) for note in notes]}
+    return PartitionPlan(kind=Kind.ERROR, resource_type="OperationOutcome", bounds=bounds, bytes=1000 * len(notes))
+
+
+def notes_of(plan: PartitionPlan) -> tuple[Issue, ...]:
+    """The issues that a partition of kind ERROR is made of."""
+    return msgspec.convert(plan.bounds["issues"], tuple[Issue, ...])

@@ -33,6 +33,7 @@ from fhirferry.model import job as steps
 from fhirferry.model.errors import JobConflict, JobNotFound, RequestError, TransientError
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.partition import Partition
+from fhirferry.transforms.asking import ignored
 
 
 class ExportTask:
@@ -112,7 +113,7 @@ class ExportTask:
                 Carrier(
                     book,
                     pool,
-                    Planner(source, book.record, moment, partitions),
+                    Planner(source, book.record, moment, partitions, ignored(book.record.request)),
                     destination,
                     make_order=lambda partitions: self._order(partitions, pool.room),
                     stopping=self._stopping,

@@ -19,12 +19,13 @@ from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
+from fhirferry.engine.plan import notes_of
 from fhirferry.engine.writer import NdjsonWriter
 from fhirferry.faultpoints import reach
 from fhirferry.model.errors import FerryError
 from fhirferry.model.job import FIRST_ISSUES, JobSettings
 from fhirferry.model.output import OutputFile
-from fhirferry.model.partition import Issue, Kind, Partition, Total
+from fhirferry.model.partition import Issue, Kind, Page, Partition, Total
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.protocol import Source
 from fhirferry.transforms.page import transform_for
@@ -161,7 +162,10 @@ def _run(
             room = settings.max_file_size - (data.raw_bytes if data else 0)
             # What a filter leaves of a page is not known before: near the end of a file pages would become tiny.
             limit = min(most, room) if transform is None else most
-            raw = source.read(partition.plan.bounds, continuation, settings.page_resources, limit)
+            if kind is Kind.ERROR:
+                raw = Page(body=b"", count=0, continuation=None, issues=notes_of(partition.plan))
+            else:
+                raw = source.read(partition.plan.bounds, continuation, settings.page_resources, limit)
             reach("page-read")
             page = raw if transform is None else transform(raw)
             if len(page.body) > room:

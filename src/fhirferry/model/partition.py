@@ -20,7 +20,8 @@ class Kind(StrEnum):
 class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a source hands out when it is asked how a job can be cut.
 
-    kind: OUTPUT, or DELETED for a slice of deletions (its pages hold transaction Bundles, B82).
+    kind: OUTPUT, or DELETED for a slice of deletions (its pages hold transaction Bundles, B82). The engine itself plans
+        ERROR: issues that concern the whole request.
     resource_type: the type of the resources (of those deleted, for DELETED).
     bounds: opaque to everyone but the source; plain JSON values; holds all that reading needs, T included.
     bytes: what reading it will about give; 0 where the source cannot say. Small ones share a unit of work.

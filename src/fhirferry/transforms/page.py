@@ -65,5 +65,5 @@ def _transformed(page: Page, kind: str, matches: Matcher | None, cut: Selector |
 def _unreadable(line: bytes, kind: str) -> Issue:
     """Names it where the bytes begin as a resource does."""
     head = _head(line)
-    name = f"{head[1].decode()}/{head[2].decode()}" if head else f"A {kind} that does not say which"
+    name = f"{head[1].decode()}/{head[2].decode()}" if head else f"An unnamed {kind}"
     return Issue(code="exception", diagnostics=f"{name} cannot be read as JSON, so it was left out")
