@@ -9,11 +9,13 @@ import pytest
 
 from fhirferry.sources.memory import MemorySource
 from fhirferry.sources.store import StoreSource
+from fhirferry.store import cohorts
 from fhirferry.store.sqlite import SqliteStore
+from fhirferry.testing.cohort_suite import CohortSuite
 from fhirferry.testing.source_suite import Dock, SourceSuite, Ticking
 
 
-class TestMemorySource(SourceSuite):
+class TestMemorySource(SourceSuite, CohortSuite):
     @pytest.fixture
     def dock(self) -> Dock:
         clock = Ticking()
@@ -21,18 +23,34 @@ class TestMemorySource(SourceSuite):
         return Dock(source=source, clock=clock, write=source.write, prune=source.prune, reopen=lambda: source)
 
 
-class TestStoreSource(SourceSuite):
+def store_dock(path: str) -> Iterator[Dock]:
+    """A dock whose source is a store at `path`."""
+    clock = Ticking()
+    with SqliteStore(path, clock=clock, create=True) as store:
+        source = StoreSource(path, clock)
+        yield Dock(
+            source=source,
+            clock=clock,
+            write=store.write,
+            prune=store.prune,
+            reopen=lambda: StoreSource(path, clock, check=True),
+        )
+        source.close()
+
+
+class TestStoreSource(SourceSuite, CohortSuite):
+    """Cohorts are read patient by patient."""
+
     @pytest.fixture
-    def dock(self, tmp_path: Path) -> Iterator[Dock]:
-        clock = Ticking()
-        path = str(tmp_path / "store.sqlite")
-        with SqliteStore(path, clock=clock, create=True) as store:
-            source = StoreSource(path, clock)
-            yield Dock(
-                source=source,
-                clock=clock,
-                write=store.write,
-                prune=store.prune,
-                reopen=lambda: StoreSource(path, clock, check=True),
-            )
-            source.close()
+    def dock(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dock]:
+        monkeypatch.setattr(cohorts, "WIDE", 0)
+        yield from store_dock(str(tmp_path / "store.sqlite"))
+
+
+class TestStoreSourceWide(CohortSuite):
+    """Cohorts are read in the order on disk."""
+
+    @pytest.fixture
+    def dock(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dock]:
+        monkeypatch.setattr(cohorts, "WIDE", 10**9)
+        yield from store_dock(str(tmp_path / "store.sqlite"))

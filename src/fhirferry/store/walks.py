@@ -112,7 +112,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             cohorts.must_be_selected(db, self.job)
         if self.by == "cohort":
             (patient,) = db.execute(self.queries["horizon"], self.parameters(after, to)).fetchone()
-            to = to if patient is None else min(to, (patient, keys.last(self.code)))
+            horizon = (patient or 0, keys.last(self.code))
+            to = min(to, horizon) if horizon > after else to
         stretch = self._pass(db, "scan", after, to, limit)
         return stretch if stretch.scanned == limit else msgspec.structs.replace(stretch, end=to)
 

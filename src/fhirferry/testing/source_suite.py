@@ -64,7 +64,7 @@ class Dock(msgspec.Struct, frozen=True):
 
 
 def resource(
-    name: str, value: object = 0, *, updated: Instant | None = None, size: int = 0, **members: object
+    name: str, value: object = 0, *, updated: Instant | None = None, size: int = 0, **members: Any
 ) -> Resource:
     """A small resource called `Type/id`, with these members; `size` pads it to about that many bytes."""
     kind, ident = name.split("/")
@@ -79,7 +79,7 @@ def of(patient: str) -> dict[str, str]:
     return {"reference": f"Patient/{patient}"}
 
 
-def group(name: str, *members: str, value: object = 0, **root: object) -> Resource:
+def group(name: str, *members: str, value: object = 0, **root: Any) -> Resource:
     """A Group with active members, each a reference."""
     return resource(f"Group/{name}", value, member=[{"entity": {"reference": one}} for one in members], **root)
 
