@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,6 +123,25 @@ def test_b50_what_is_passed_over_is_told_once_whatever_happens(house: House) -> 
     assert house.ids() == "01"
     house.kick_off(msgspec.structs.replace(lenient, types=("Device",)), to="memory://empty")
     assert house.run().issue_count == 1  # also where there is nothing to export
+
+
+def test_promise_1_planning_that_fails_behind_the_notes_is_taken_up_from_its_start(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patients(house, "fm")
+    house.kick_off(ExportRequest(types=("Patient",), elements=("nmae",), handling="lenient"))
+    cut = house.source.partitions
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise TransientError("away")
+
+    monkeypatch.setattr(house.source, "partitions", away)
+    assert house.run().status is JobStatus.RETRIABLE
+    assert [p.plan.kind for p in house.jobs.partitions("job0")] == [Kind.ERROR]
+    monkeypatch.setattr(house.source, "partitions", cut)
+    house.clock.advance(3600)
+    assert house.run().status is JobStatus.COMPLETED
+    assert house.ids() == "01"
 
 
 def test_verify_compares_with_what_was_asked_for(house: House) -> None:
