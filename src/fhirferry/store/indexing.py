@@ -58,7 +58,7 @@ def _step(db: Connection, after: int) -> tuple[int, int | None]:
     db.executemany(patients.SQL["share"], ((key, codes[ident]) for key, ids in several for ident in ids))
     for (changed, code), gone in deletions.items():
         _copy(db, changed, code, gone)
-    return count, key if count else None
+    return count, key if count == AT_ONCE or room < 0 else None
 
 
 def _copy(db: Connection, changed: int, code: int, gone: list[tuple[int, str]]) -> None:

@@ -35,7 +35,7 @@ PATIENTS = 5_000
 def queries(by: str, scope: str) -> dict[str, str]:
     """The queries of a walk for a scope."""
     texts = sql.queries(f"walk_{by}")
-    holes = {"/* scope */": sql.queries("scopes")[scope], "/* found */": texts.get("found", "")}
+    holes = {"/* scope */": sql.queries("scopes")[scope], "/* found */": texts.pop("found", "")}
     for name, text in texts.items():
         for hole, filling in holes.items():
             text = text.replace(hole, filling)
