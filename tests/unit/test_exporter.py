@@ -268,3 +268,35 @@ def test_store_folder_and_ledger_that_are_real(tmp_path: Path) -> None:
         "SHA256SUMS",
         "manifest.json",
     ]
+
+
+def test_s81_a_selection_in_another_spelling_is_the_same_command(exporter: Exporter) -> None:
+    one = ExportRequest(
+        types=("Patient",), type_filters=("Patient?gender=male,female", "Patient?_id=2"), elements=("name", "id")
+    )
+    other = ExportRequest(
+        types=("Patient",), type_filters=("Patient?_id=2,Patient?gender=female,male",), elements=("id", "name")
+    )
+    job, resumed = exporter.find_or_start(one, **WAY)
+    again, found = exporter.find_or_start(other, **WAY)
+    assert (resumed, found, again.id) == (False, True, job.id)
+    assert job.status().request.type_filters == ("Patient?_id=2", "Patient?gender=female,male")
+    assert exporter.find(other, **WAY) is not None
+
+
+def test_b50_a_wrong_selection_is_refused_before_the_job_exists_and_by_a_dry_run(exporter: Exporter) -> None:
+    wrong = ExportRequest(types=("Patent",), type_filters=("Patient?gendr=male",), elements=("nmae",))
+    for ask in (exporter.start, exporter.find_or_start, exporter.check, exporter.plan):
+        with pytest.raises(RequestError) as refused:
+            ask(wrong, **WAY)
+        assert [line.partition(":")[0] for line in refused.value.message.splitlines()] == [
+            "_type", "_typeFilter", "_elements",
+        ]  # fmt: skip
+    assert not exporter.jobs()
+    assert exporter.find(wrong, **WAY) is None
+
+
+def test_a_dry_run_of_a_selection_says_at_most(exporter: Exporter) -> None:
+    assert not exporter.plan(ALL, **WAY).at_most
+    plan = exporter.plan(ExportRequest(types=("Patient",), type_filters=("Patient?_id=1",)), **WAY)
+    assert (plan.at_most, plan.resources) == (True, 3)
