@@ -20,10 +20,11 @@ def main(filled: str, new: str) -> None:
     given = sqlite3.connect(f"{Path(filled).absolute().as_uri()}?mode=ro", uri=True)
     inserts = {}
     cursors = {}
-    for table in ("version", "body"):
+    orders = {"version": "key", "body": "key", "shared": "key", "patient": "code"}
+    for table, order in orders.items():
         columns = [row[1] for row in given.execute(f"pragma table_info({table})")]  # without generated ones
         inserts[table] = f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
-        cursors[table] = given.execute(f"select {', '.join(columns)} from {table} order by key")
+        cursors[table] = given.execute(f"select {', '.join(columns)} from {table} order by {order}")
     SqliteStore(new, clock=lambda: time.time_ns() // 1000, create=True).close()
     started = time.perf_counter()
     db = sqlite3.connect(new, isolation_level=None)

@@ -258,7 +258,7 @@ def test_l8_the_walk_of_a_cohort_searches_and_sorts_nothing(store: SqliteStore) 
         for table in ("cohort", "version", "body", "shared", "selection", " c\n", " v\n", " s\n", " o\n", " m\n"):
             assert f"SCAN {table.strip()}\n" not in plan + "\n", (name, plan)
         if name not in ("last", "horizon"):
-            assert "USING INDEX version_member (patient=? AND place>? AND place<?)" in plan, (name, plan)
+            assert "USING COVERING INDEX version_member (patient=? AND key>? AND key<?)" in plan, (name, plan)
 
 
 def test_l9_cost_follows_the_cohort(store: SqliteStore) -> None:

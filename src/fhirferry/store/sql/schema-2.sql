@@ -11,7 +11,9 @@ create table patient (
 -- except those of a Group, which nobody reads by patient. Never updated; a deletion copies its predecessor's.
 alter table version add column patient integer not null default 0;
 
-create index version_member on version (patient, place) where patient > 0;
+-- With all that a walk asks: the versions of one patient lie far apart, and each row would be a page to fetch. Measured:
+-- an import takes 2 % longer, a cohort of many patients a third of the time.
+create index version_member on version (patient, key, changed, ended, size) where patient > 0;
 
 -- Versions in several compartments. (All columns are not null: else SQLite would sort what the keys have sorted.)
 create table shared (

@@ -18,7 +18,7 @@ select max(patient)
 -- Takes the place of `/* found */` below: every version of the cohort's patients, with its size where it is meant. In
 -- several compartments it is met several times, and meant at the smallest patient for whom it is.
 -- A member takes what changed after :since; one that is taken whole, everything; with :only nobody else takes any.
-select c.patient as patient, v.place as key,
+select c.patient as patient, v.key as key,
        case when v.changed <= :late and v.changed > case when c.whole then -1 else :since end
              and v.ended > :t and v.size > 0
             then v.size end as seen
@@ -26,8 +26,8 @@ select c.patient as patient, v.place as key,
  where c.selection = (select number from selection where job = :job and state = 1)
    and c.patient >= :c0 and c.patient <= :c1 and c.whole >= :only
    and v.patient = c.patient and v.patient > 0
-   and v.place > case when c.patient = :c0 then :k0 else :first end
-   and v.place <= case when c.patient = :c1 then :k1 else :last end
+   and v.key > case when c.patient = :c0 then :k0 else :first end
+   and v.key <= case when c.patient = :c1 then :k1 else :last end
 union all
 select c.patient, s.key,
        case when v.changed <= :late and v.changed > case when c.whole then -1 else :since end
