@@ -17,7 +17,8 @@ select max(patient)
 -- name: found
 -- Takes the place of `/* found */` below: every version of the cohort's patients, with its size where it is meant. In
 -- several compartments it is met several times, and meant at the smallest patient for whom it is.
--- A member takes what changed after :since; one that is taken whole, everything; with :only nobody else takes any.
+-- A member takes what changed after :since, one that is taken whole everything; with :only the others are not looked at
+-- (:late is then not after :since, so they would take nothing).
 select c.patient as patient, v.key as key,
        case when v.changed <= :late and v.changed > case when c.whole then -1 else :since end
              and v.ended > :t and v.size > 0
@@ -36,7 +37,7 @@ select c.patient, s.key,
                select 1 from shared as o cross join cohort as m
                 where o.key = s.key and o.patient < c.patient
                   and m.selection = c.selection and m.patient = o.patient
-                  and m.whole >= :only and v.changed > case when m.whole then -1 else :since end)
+                  and v.changed > case when m.whole then -1 else :since end)
             then v.size end
   from cohort as c cross join shared as s indexed by shared_patient cross join version as v
  where c.selection = (select number from selection where job = :job and state = 1)
