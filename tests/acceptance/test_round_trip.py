@@ -135,7 +135,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 EXPORT = ("export", "--to", "new")
 WRONG = {
-    "an unknown type": ((*EXPORT, "--type", "Patiant"), "no such resource type: Patiant"),
+    "an unknown type": ((*EXPORT, "--type", "Patiant"), "no such resource type; did you mean 'Patient'"),
     "a type in small letters": ((*EXPORT, "--type", "patient"), "'patient' is not a resource type"),
     "no type": ((*EXPORT, "--type", ","), "list of types"),
     "no instant": ((*EXPORT, "--since", "yesterday"), "yesterday"),
