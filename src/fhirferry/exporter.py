@@ -187,9 +187,8 @@ class Exporter:
         """What `start` checks. RequestError, as there; RequestProblems with all that is wrong with the parameters."""
         self._keep_apart(source, destination)
         try:
-            # What the source holds of them now is enough to know its types; counting an increment is the task's work.
-            whole = msgspec.structs.replace(request, since=None, until=None)
-            refuse_problems(request, self._totals(whole, source))
+            # What the source holds at all is enough to know its types; counting an increment is the task's work.
+            refuse_problems(request, self._totals(ExportRequest(), source))
             with closing(self._connections.open_destination(destination)) as target:
                 target.check()
         except (SourceConnectionError, DestinationConnectionError) as error:
@@ -199,10 +198,10 @@ class Exporter:
         """What `start` would export, and whether the destination would take it; writes nothing. RequestError."""
         self._keep_apart(source, destination)
         try:
+            refuse_problems(request, self._totals(ExportRequest(), source))
             totals = self._totals(request, source)
         except SourceConnectionError as error:
             raise RequestError(error.message, details=error.details) from error
-        refuse_problems(request, totals)
         with closing(self._connections.open_destination(destination)) as target:
             problem = None
             try:

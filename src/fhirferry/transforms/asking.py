@@ -15,6 +15,22 @@ from fhirferry.model.partition import Issue
 from fhirferry.model.request import ExportRequest
 
 
+NOT_YET = {
+    "level": ("level", "exports of all patients or of a Group"),
+    "group_id": ("group", "exports of a Group"),
+    "patients": ("patient", "exports of certain patients"),
+    "include_associated_data": ("includeAssociatedData", "associated data"),
+    "include_referenced": ("included references", "following references"),
+    "reference_depth": ("reference depth", "following references"),
+    "organize_output_by": ("organizeOutputBy", "organised output"),
+    "new_members": ("new members", "telling new members from old ones"),
+}
+"""Fields of a request that an export does not honour yet. Refused, never passed over: most of them narrow what goes out
+(L5)."""
+
+_PLAIN = ExportRequest()
+
+
 def canonical(request: ExportRequest) -> ExportRequest:
     """Equal requests become the same. One with problems stays as it is: there is no job of it, `refuse_problems` tells
     why."""
@@ -23,9 +39,13 @@ def canonical(request: ExportRequest) -> ExportRequest:
 
 
 def refuse_problems(request: ExportRequest, there: Collection[str]) -> None:
-    """RequestProblems with all that is wrong with types, filters and elements. there: types that the source has; they
+    """RequestProblems with all that is wrong with types, filters and elements, and what is not offered. there: types that the source has; they
     may be asked for, whatever FHIR says."""
-    problems = []
+    problems = [
+        Problem(name, str(getattr(request, field)), f"{what} is not offered yet; leave it out")
+        for field, (name, what) in NOT_YET.items()
+        if getattr(request, field) != getattr(_PLAIN, field)
+    ]
     for name in request.types or ():
         if name not in RESOURCE_TYPES and name not in there:
             from fhirferry.fhir.definitions import nearest

@@ -7,7 +7,7 @@ import pytest
 from fhirferry.bulkdata.kickoff import export_url, parse_export_url
 from fhirferry.fhir.problems import RequestProblems
 from fhirferry.model.request import ExportRequest
-from fhirferry.transforms.asking import canonical, ignored, refuse_problems
+from fhirferry.transforms.asking import NOT_YET, canonical, ignored, refuse_problems
 
 
 def problems(**fields: object) -> list[tuple[str, str, str]]:
@@ -109,3 +109,24 @@ def test_the_kick_off_url_carries_filters_and_elements_there_and_back(text: str)
     again = parse_export_url(url)
     assert canonical(again).hash("") == request.hash("")
     assert (again.type_filters, again.elements) == (request.type_filters, request.elements)
+
+
+OTHERS: dict[str, dict[str, object]] = {
+    "level": {"level": "patient"},
+    "group_id": {"level": "group", "group_id": "g"},
+    "patients": {"level": "patient", "patients": ("a",)},
+    "include_associated_data": {"include_associated_data": ("LatestProvenanceResources",)},
+    "include_referenced": {"include_referenced": ("Practitioner",)},
+    "reference_depth": {"reference_depth": 2},
+    "organize_output_by": {"level": "patient", "organize_output_by": "Patient"},
+    "new_members": {"new_members": "full"},
+}
+HONOURED = {"url", "types", "since", "until", "type_filters", "elements", "handling", "release", "output_format"}
+
+
+def test_l5_every_field_of_a_request_is_honoured_or_refused() -> None:
+    """A field that is taken and then ignored would export more than was asked for."""
+    assert set(NOT_YET) | HONOURED == set(ExportRequest.__struct_fields__)
+    assert set(OTHERS) == set(NOT_YET)
+    for field, fields in OTHERS.items():
+        assert NOT_YET[field][0] in [parameter for parameter, _, _ in problems(**fields)], field
