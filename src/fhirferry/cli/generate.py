@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """
 fhirferry generate --patients 200 --to samples
-fhirferry generate --patients 100000 --seed 42 --to large --json
+fhirferry generate --patients 1000 --seed 42 --to larger --json
 """
 STOPPING = "Stopping; nothing will be left in the folder. Once more (Ctrl-C) stops at once."
 LONGEST_SEED = 18
