@@ -119,7 +119,7 @@ OTHERS: dict[str, dict[str, object]] = {
     "include_referenced": {"include_referenced": ("Practitioner",)},
     "reference_depth": {"reference_depth": 2},
     "organize_output_by": {"level": "patient", "organize_output_by": "Patient"},
-    "new_members": {"new_members": "full"},
+    "new_members": {"level": "patient", "since": 1, "new_members": "full"},
 }
 HONOURED = {"url", "types", "since", "until", "type_filters", "elements", "handling", "release", "output_format"}
 
