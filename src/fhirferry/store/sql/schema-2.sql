@@ -12,7 +12,7 @@ create table patient (
 alter table version add column patient integer not null default 0;
 
 -- With all that a walk asks: the versions of one patient lie far apart, and each row would be a page to fetch. Measured:
--- an import takes 2 % longer, a cohort of many patients a third of the time.
+-- inserting 300,000 rows takes 4 % longer, a cohort of many patients a fifth less.
 create index version_member on version (patient, key, changed, ended, size) where patient > 0;
 
 -- Versions in several compartments. (All columns are not null: else SQLite would sort what the keys have sorted.)
