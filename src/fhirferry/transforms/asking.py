@@ -14,7 +14,6 @@ from fhirferry.fhir.types import RESOURCE_TYPES
 from fhirferry.model.partition import Issue
 from fhirferry.model.request import ExportRequest
 
-
 NOT_YET = {
     "level": ("level", "exports of all patients or of a Group"),
     "group_id": ("group", "exports of a Group"),
@@ -39,8 +38,10 @@ def canonical(request: ExportRequest) -> ExportRequest:
 
 
 def refuse_problems(request: ExportRequest, there: Collection[str]) -> None:
-    """RequestProblems with all that is wrong with types, filters and elements, and what is not offered. there: types that the source has; they
-    may be asked for, whatever FHIR says."""
+    """RequestProblems with all that is wrong with types, filters and elements, and with what is not offered.
+
+    there: types that the source has; they may be asked for, whatever FHIR says.
+    """
     problems = [
         Problem(name, str(getattr(request, field)), f"{what} is not offered yet; leave it out")
         for field, (name, what) in NOT_YET.items()
