@@ -6,7 +6,7 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CHECKED := src tests benchmarks
+CHECKED := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test soak lint format bench demo clean
