@@ -163,6 +163,7 @@ WRONG = {
     "no such store": ((*EXPORT, "--from", "nowhere.db"), "there is no store at"),
     "an export as store": ((*EXPORT, "--from", "out/manifest.json"), "is not a fhirferry store"),
     "no manifest": (("verify", "fhirferry-data"), "there is no manifest.json"),
+    "a file of the export instead of all": (("verify", "out/Patient-1.ndjson"), "is no manifest"),
     "nothing to verify": (("verify", "nowhere"), "there is no"),
     "no store to compare with": (("verify", "out", "--against", "nowhere.db"), "there is no store at"),
     "no such job": (("jobs", "show", "zzz"), "no job 'zzz' in this ledger"),

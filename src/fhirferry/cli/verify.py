@@ -71,4 +71,6 @@ def _split(target: str) -> tuple[str, str]:
         return target, "manifest.json"
     if not path.is_file():
         raise RequestError(f"there is no {path}; give the folder of an export, or its manifest")
+    if path.suffix != ".json":
+        raise RequestError(f"{path} is no manifest; give the folder of an export, or its manifest.json")
     return target.rpartition("/")[0], path.name
