@@ -57,7 +57,9 @@ def date_range(text: str) -> Range | None:
     try:
         if time is not None:
             # fromisoformat reads 3 or 6 digits in every version; more than 6 are beyond our precision.
-            moment = datetime.fromisoformat(text.replace(fraction, fraction[:6].ljust(6, "0"), 1) if fraction else text)
+            if fraction:  # with its point: a year may have the same digits
+                text = text.replace(f".{fraction}", f".{fraction[:6].ljust(6, '0')}")
+            moment = datetime.fromisoformat(text)
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
             low = (moment - _EPOCH) // _MICROSECOND
