@@ -28,6 +28,9 @@ from fhirferry.model.partition import Partition
 LOOK = 0.2
 """Seconds between looks at the stop flags while units run elsewhere."""
 
+PARTING = 10.0
+"""Seconds that units of a job that is lost get to come in, so that their files can be removed; else clean-up sweeps them."""
+
 
 class Carrier:
     """Carries what the planner hands out.
@@ -173,7 +176,7 @@ class Carrier:
         """Remove what our uncommitted runs wrote; a listed file is never touched."""
         self._pool.stop_units()
         written = set[str]()
-        for ticket in self._pool.wait(self._at_work, 30, every=True):
+        for ticket in self._pool.wait(self._at_work, PARTING, every=True):
             with suppress(Exception):  # what failed has left nothing
                 written.update(file.part for each in self._pool.result(ticket) for file in each.files)
         try:
