@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fhirferry.model.errors import RequestError
+from fhirferry.model.uri import quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,13 +96,7 @@ def place_of(url: str) -> str:
 
 def file_url(path: str) -> str:
     """The one `file:` URL of an absolute path."""
-    from re import fullmatch  # a worker process only reads URLs
-
-    if not fullmatch(r"[A-Za-z0-9/._~!$&'()*+,;=-]*", path):
-        from urllib.parse import quote  # most names need none
-
-        path = quote(os.fsencode(path), safe="/~!$&'()*+,;=")
-    return f"file://{path}"
+    return "file://" + quoted(path, "/!$&'()*+,;=", os.fsencode)
 
 
 def keep_apart(destination: str, *databases: str) -> None:

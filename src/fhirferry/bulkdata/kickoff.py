@@ -5,6 +5,7 @@ from __future__ import annotations
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import format_instant, parse_instant
 from fhirferry.model.request import NDJSON, ExportRequest
+from fhirferry.model.uri import quoted
 
 _FORMATS = {NDJSON, "application/ndjson", "ndjson"}  # B27
 _OPERATIONS = ("/$export", "/%24export")
@@ -30,15 +31,8 @@ def export_url(base: str, request: ExportRequest) -> str:
     # Types and elements are letters and digits, instants are UTC ('Z', never '+'): only a filter needs escapes.
     if request.elements:
         parameters.append("_elements=" + ",".join(request.elements))
-    if request.type_filters:
-        from urllib.parse import quote  # costs 5 ms at start-up
-
-        parameters += ["_typeFilter=" + quote(text, safe=_VALUE) for text in request.type_filters]
-    root = base.partition("?")[0].rstrip("/")
-    if not (root.isascii() and root.replace("/", "").replace(":", "").replace("-", "").replace(".", "").isalnum()):
-        from urllib.parse import quote  # costs 5 ms at start-up, and most addresses need none
-
-        root = quote(root, safe=_URI)
+    parameters += ["_typeFilter=" + quoted(text, _VALUE) for text in request.type_filters]
+    root = quoted(base.partition("?")[0].rstrip("/"), _URI)
     return f"{root}/$export" + ("?" + "&".join(parameters) if parameters else "")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from fhirferry.cli.tables import terminal_width
+from fhirferry.cli.tables import can_draw, terminal_width
 from fhirferry.cli.words import folded
 
 if TYPE_CHECKING:  # a run that fails early never needs it, and it is slow to import
@@ -43,8 +43,7 @@ class Console:
         """Somebody looks at stderr, and what is there can be drawn over."""
         if sys.stderr is None or not sys.stderr.isatty():
             return False
-        plain = os.environ.get("TERM", "dumb") in ("", "dumb", "unknown")
-        return not plain and os.environ.get("CI", "false").lower() in ("", "0", "false")
+        return can_draw(os.environ) and os.environ.get("CI", "false").lower() in ("", "0", "false")
 
     def text(self, text: str) -> None:
         """A result for people."""

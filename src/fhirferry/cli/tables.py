@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 GAP = "  "
@@ -41,6 +41,11 @@ def table(
         ).rstrip()
         for line in lines
     )
+
+
+def can_draw(env: Mapping[str, str]) -> bool:
+    """The terminal, as TERM has it, understands more than lines of text."""
+    return env.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 def terminal_width(stream: IO[str] | None = None) -> int | None:

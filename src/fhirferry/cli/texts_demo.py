@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from fhirferry.cli.tables import can_draw
+
 if TYPE_CHECKING:
     from fhirferry.cli.demo_folder import DemoFolder
 
@@ -19,7 +21,7 @@ HEAD = re.compile(r"[A-Z]+( {2,}[A-Z]+)+")
 
 def colours(env: Mapping[str, str]) -> bool:
     """https://no-color.org; and a terminal that knows none."""
-    return not env.get("NO_COLOR") and env.get("TERM", "dumb") not in ("", "dumb", "unknown")
+    return not env.get("NO_COLOR") and can_draw(env)
 
 
 def bold(text: str) -> str:

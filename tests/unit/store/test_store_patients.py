@@ -16,7 +16,7 @@ from fhirferry.sqltext import statements
 from fhirferry.store import cohorts, groups, indexing, sql, sqlite
 from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.source_suite import Ticking, export, group, of, pages, resource
-from tests.unit.store.test_store_paging import steps
+from tests.unit.store.test_store_paging import page_costs, steps
 
 PEOPLE = ("a", "b", "c")
 
@@ -283,17 +283,8 @@ def test_l8_a_patient_with_much_costs_the_same_on_each_page(store: SqliteStore) 
     request = ExportRequest(level="patient", patients=("a", "b"))
     assert store._db.execute("select wide from selection").fetchone() == (0,)
     for plan in store.partitions(request, t, 10**9, None, "job"):
-        continuation, costs = None, []
-        while not costs or continuation:
-            page = None
-
-            def one(at: str | None = continuation, bounds: object = plan.bounds) -> None:
-                nonlocal page
-                page = store.read(bounds, at, 500, 10**9)  # type: ignore[arg-type]
-
-            costs.append(steps(store, one))
-            continuation = page.continuation  # type: ignore[attr-defined]
-        assert max(costs[:8]) <= min(costs[:8]) * 1.3
+        costs = page_costs(store, plan)[:8]
+        assert max(costs) <= min(costs) * 1.3
 
 
 def test_one_step_passes_a_bounded_number_of_patients(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
