@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -31,11 +31,12 @@ class JobStore(Protocol):
         """The ledger's present instant: all time in records is measured by it."""
         ...
 
-    def create(self, record: ExportJobRecord) -> ExportJobRecord:
-        """Add a QUEUED record; returns it with its first version tag. JobConflict when the id exists."""
+    def create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
+        """Add a QUEUED record; returns it with its first version tag. JobConflict when the id exists. patients: those
+        that `request.patient_list` stands for, kept beside the record in the same transaction."""
         ...
 
-    def find_or_create(self, record: ExportJobRecord) -> ExportJobRecord:
+    def find_or_create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         """The newest job that `rules.standing` says is this one already, as it stands; else `record` is created. The id
         tells which. In one transaction, so that of equal commands at the same instant one creates and the others
         find."""
@@ -72,9 +73,10 @@ class JobStore(Protocol):
         *,
         partitions: Iterable[Partition] = (),
         files: Iterable[OutputFile] = (),
+        references: Iterable[tuple[int, str]] = (),
     ) -> ExportJobRecord:
-        """Save the record under its version tag, with partitions (inserted, or replaced by number) and further files,
-        as one transaction (S41, S82, L14). Returns it with its new tag. JobConflict: the tag is old; JobNotFound.
+        """Save the record under its version tag, with partitions (inserted, or replaced by number), further files and
+        what they name, (round, `Type/id`), where no earlier commit named it, as one transaction (S41, S82, L14). Returns it with its new tag. JobConflict: the tag is old; JobNotFound.
         """
         ...
 
@@ -84,6 +86,29 @@ class JobStore(Protocol):
 
     def files(self, job_id: str) -> Sequence[OutputFile]:
         """By kind, type, sequence; also of tombstones (clean-up needs them)."""
+        ...
+
+    def listed(self, job_id: str) -> Iterator[str]:
+        """The patients that the job was created with, in order of their code points, each once."""
+        ...
+
+    def put_cohort(self, record: ExportJobRecord, version: int, patients: Iterable[str]) -> None:
+        """Record who the job's patients are at its T, in small transactions; one that was cut off is done again from
+        the start. JobConflict as soon as the tag is old; JobNotFound."""
+        ...
+
+    def cohort(self, job_id: str) -> Iterator[str]:
+        """The patients of `put_cohort`, in order of their code points, each once. Also of a finished job: the one that
+        continues it compares."""
+        ...
+
+    def carry_named(self, record: ExportJobRecord, version: int) -> None:
+        """Take over, for round 1, all that the job which this one continues named, or took over itself. Idempotent.
+        JobConflict, JobNotFound; nothing happens when that job is gone."""
+        ...
+
+    def named(self, job_id: str, round: int) -> Iterator[tuple[str, bool]]:  # noqa: A002 - the word of PartitionPlan
+        """What is named for a round, as `Type/id` in order; False: it was taken over by `carry_named`."""
         ...
 
     def cancel(self, job_id: str) -> ExportJobRecord:

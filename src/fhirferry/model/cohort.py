@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 
 import msgspec
 
 from fhirferry.model.partition import Issue
+
+
+class Share(IntEnum):
+    """How much of a patient's compartment a job takes (B29)."""
+
+    SINCE = 0  # a member: what the request asks for
+    WHOLE = 1  # a member that the export which this one continues did not have: everything, whatever `since` says
+    LEFT = 2  # no member any more: what it has is listed as deleted
 
 
 class Cohort(msgspec.Struct, frozen=True, kw_only=True):

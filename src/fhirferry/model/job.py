@@ -60,6 +60,8 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     page_resources, page_bytes: upper bounds of one page.
     max_file_size: uncompressed bytes of a file; only a single larger resource may exceed it.
+    min_file_size: a file is not closed before it has so many, unless nothing follows that may be in it (B54).
+    layout: folders for the files below the job's own, with the tag `<resourcename>`; empty for none (S65).
     pages_per_commit: None = as many as fit a file. seconds_per_commit: a file is closed at the first page after it.
     compression: "none" or "gzip". limit_rate: bytes per second of the whole job, None = as fast as it goes.
     heartbeat_timeout: seconds after which a silent holder counts as dead; travels in the record, so nobody can steal by
@@ -72,6 +74,8 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     page_resources: int = 1000
     page_bytes: int = 4_000_000
     max_file_size: int = 256_000_000
+    min_file_size: int = 0
+    layout: str = ""
     pages_per_commit: int | None = None
     seconds_per_commit: float = 60.0
     compression: str = "none"
@@ -105,7 +109,10 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     version: the version tag; 0 before the ledger has seen the record. epoch: how often the job was acquired.
     hash: of request and requestor. source_uri, destination_uri: without credentials (S39).
+    destination_root: what the operator named; `destination_uri` is that or, by the layout, a folder of the job's own below.
+    continues: id of the completed job whose T is this one's `since`; its cohort and what it named are compared with (B29).
     transaction_time: T, fixed at the first acquisition (S46).
+    round: of the partitions that are being planned; see `PartitionPlan.round`.
     consecutive_failures: since the last commit (S23); failure_count: all (S10).
     progressed: a commit happened since the last acquisition. planned: the source has no further partition to hand out.
     sealed: no partition is open and the list of files is final; set in the same transaction as the last commit (L14).
@@ -124,6 +131,8 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     source_uri: str
     destination_uri: str
+    destination_root: str = ""
+    continues: str | None = None
     settings: JobSettings = msgspec.field(default_factory=JobSettings)
     queued_time: Instant
     status: JobStatus = JobStatus.QUEUED
@@ -140,6 +149,7 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: Instant | None = None
     progressed: bool = False
     planned: bool = False
+    round: int = 0
     sealed: bool = False
     totals: dict[str, Total] = msgspec.field(default_factory=dict)
     carried: dict[str, Total] = msgspec.field(default_factory=dict)

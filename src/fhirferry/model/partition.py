@@ -25,12 +25,15 @@ class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):
     resource_type: the type of the resources (of those deleted, for DELETED).
     bounds: opaque to everyone but the source; plain JSON values; holds all that reading needs, T included.
     bytes: what reading it will about give; 0 where the source cannot say. Small ones share a unit of work.
+    round: 0 for what the request selects; n for what is named by what round n - 1 exported (included references,
+        Provenance).
     """
 
     kind: Kind = Kind.OUTPUT
     resource_type: str
     bounds: Mapping[str, Any]
     bytes: int = 0
+    round: int = 0
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,10 +35,14 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     type_filters: `_typeFilter`, each like `Observation?code=…`, in the form of `fhir.search`.
     elements: `_elements`, each like `id` or `Patient.name`.
     include_associated_data: names of ASSOCIATED (B42).
-    include_referenced: types to bring along when something exported refers to them, over `reference_depth` steps.
+    patient_list: SHA-256 in hex of the ids, one a line, where they are so many that the ledger keeps them beside the
+        record; `patients` is None then.
+    include_referenced: types to bring along when something exported refers to them, over `reference_depth` steps; None
+        for what is usual at the level (`transforms.asking.USUALLY_REFERENCED`).
     organize_output_by: None, or "Patient" (B51).
     new_members: "full": all data of patients who joined since the export that `since` continues; "since": what
         changed (B29).
+    left_members: "keep": nothing is said of patients who left since then; "delete": what they have is listed as deleted.
     handling: "strict", or "lenient" about what is not understood and cannot widen disclosure (B50).
     release: of FHIR, for what names mean: "R4" or "R4B".
     """
@@ -50,13 +54,15 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     since: Instant | None = None
     until: Instant | None = None
     patients: tuple[str, ...] | None = None
+    patient_list: str | None = None
     type_filters: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
     include_associated_data: tuple[str, ...] = ()
-    include_referenced: tuple[str, ...] = ()
+    include_referenced: tuple[str, ...] | None = None
     reference_depth: int = 1
     organize_output_by: str | None = None
     new_members: str = "since"
+    left_members: str = "keep"
     handling: str = "strict"
     release: str = "R4"
     output_format: str = NDJSON
@@ -73,7 +79,26 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @property
     def has_cohort(self) -> bool:
         """Whether certain patients are meant, whom somebody has to name: the members of a Group, or a list."""
-        return self.level == "group" or self.patients is not None
+        return self.level == "group" or self.has_list
+
+    @property
+    def has_list(self) -> bool:
+        """Whether patients are named one by one."""
+        return self.patients is not None or self.patient_list is not None
+
+    @property
+    def rounds(self) -> int:
+        """So many rounds may follow what the request selects, each for what the one before it names."""
+        depth = self.reference_depth if self.include_referenced else 0
+        return depth + bool(self.provenance)
+
+    @property
+    def provenance(self) -> str | None:
+        """Which Provenance comes along: "all" or "latest" of each resource that is exported, the wider one where both
+        are asked for (B43, B44); None: those of the level, as any other type (B45)."""
+        if "RelevantProvenanceResources" in self.include_associated_data:
+            return "all"
+        return "latest" if "LatestProvenanceResources" in self.include_associated_data else None
 
     @property
     def selective(self) -> bool:
@@ -91,6 +116,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ("level", self.level, LEVELS),
             ("organizeOutputBy", self.organize_output_by, (None, "Patient")),
             ("new members", self.new_members, ("full", "since")),
+            ("left members", self.left_members, ("keep", "delete")),
             ("handling", self.handling, ("strict", "lenient")),
             ("FHIR release", self.release, RELEASES),
             ("output format", self.output_format, (NDJSON,)),
@@ -102,7 +128,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 yield f"includeAssociatedData {value!r} is not offered; there is {', '.join(ASSOCIATED)}"
         if self.types is not None and not self.types:
             yield "an empty list of types would export nothing; leave it out to export all types"
-        for name, types in (("_type", self.types or ()), ("included references", self.include_referenced)):
+        for name, types in (("_type", self.types or ()), ("included references", self.include_referenced or ())):
             for value in types:
                 if not _is_type(value):
                     yield f"{name}: {value!r} is not a resource type; write it like Patient or Observation"
@@ -127,11 +153,15 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             yield "an export of a group needs the group's id"
         if self.level != "group" and self.group_id is not None:
             yield f"a group was named in an export of level {self.level!r}; ask for level 'group'"
-        if self.level == "system" and self.patients is not None:
+        if self.level == "system" and self.has_list:
             yield "patients can be named in an export of patients or of a group, not in one of the system"
         if self.level == "system" and self.organize_output_by is not None:
             yield "organizeOutputBy=Patient needs an export of patients or of a group"
-        if self.new_members == "full" and (self.level == "system" or self.since is None):
-            yield "new members in full need an export of patients or of a group, with _since"
+        if self.patients is not None and self.patient_list is not None:
+            yield "patients are named twice: in the request and in a list beside it"
+        if self.new_members == "full" and not (self.has_cohort and self.since is not None):
+            yield "new members in full need an export of a group or of named patients, with _since"
+        if self.left_members == "delete" and not (self.has_cohort and self.since is not None):
+            yield "members who left can be listed as deleted in an export of a group or of named patients, with _since"
         if self.since is not None and self.until is not None and self.since >= self.until:
             yield "_since must be earlier than _until"

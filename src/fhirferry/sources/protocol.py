@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from fhirferry.model.cohort import Cohort, Selection
+from fhirferry.model.cohort import Cohort, Selection, Share
 from fhirferry.model.instant import Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
@@ -31,21 +31,46 @@ class Source(Protocol):
         """Drop the job's pin and its cohort. Idempotent."""
         ...
 
-    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
+    def members(
+        self, request: ExportRequest, transaction_time: Instant, named: Iterable[str] | None = None
+    ) -> Cohort | None:
         """Whom the request means at T; None where that is no question of who (`request.has_cohort`: the system, all
         patients). Read its patients before anything else is asked of this source, but `select`.
 
         Of a Group: the active members whose period holds T, those of nested Groups too, each Group once (L3). Members
         of other kinds are passed over. A nested Group that is not there, an inactive one, and a cohort of nobody (L1)
-        are issues. `request.patients` are taken as they are; each must be there at T and, of a group, a member.
+        are issues. `request.patients`, or `named` in their stead (ids in order, each once; read several times), are
+        taken as they are; each must be there at T and, of a group, a member.
         `request.since` never narrows whom (L4). Raises GroupNotFound (S62), PatientNotFound (B41), StoreNotIndexed."""
         ...
 
-    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
-        """Keep the job's cohort, as (id, whole), until its pin is released or lapses; whole: everything of this
-        patient, whatever `since` says (B29). Idempotent: a cohort that is there stays as it is. To be called before
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, Share]]) -> Selection:
+        """Keep the job's cohort until its pin is released or lapses. Those who LEFT are not counted in the Selection and
+        no members: what was in their compartments, and in no member's, is deleted for the reader; deletions of it since
+        then are told too (B29). Idempotent: a cohort that is there stays as it is. To be called before
         `totals`, `partitions` and `read` of a request that has a cohort, and again by whoever takes the job up: for
         want of a cohort those raise TransientError. Raises StoreNotIndexed."""
+        ...
+
+    def name(
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        job_id: str,
+        round: int,  # noqa: A002 - the word of PartitionPlan
+        references: Iterable[tuple[str, bool]],
+    ) -> None:
+        """Add to what round `round` (from 1) of the job exports, until its pin is released or lapses: `Type/id`, and
+        whether all of it is wanted or only what changed since. Idempotent; to be repeated by whoever takes the job up.
+
+        What is not there at T is passed over, and what an earlier round exports, so that each goes out once; so is,
+        for patients and groups, what is in the compartment of somebody who is not in the cohort (B39), and any Group (L2).
+        """
+        ...
+
+    def associated(self, transaction_time: Instant, references: Sequence[str], *, latest: bool) -> Sequence[str]:
+        """`Provenance/id` of those at T that have one of the references (`Type/id`) as a target; latest: of each only
+        the newest (B44), by `recorded`."""
         ...
 
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
@@ -61,10 +86,13 @@ class Source(Protocol):
         target_bytes: int,
         after: PartitionPlan | None = None,
         job_id: str = "",
+        round: int = 0,  # noqa: A002 - the word of PartitionPlan
     ) -> Iterator[PartitionPlan]:
         """Cut the request into partitions of about `target_bytes` of NDJSON each, lazily, in an order that is fixed
         by request, T and cohort; together they hold every visible resource once (L10). `after`: go on behind this one
-        (a resumed job). With `since`: also partitions of kind DELETED (B81). Types without data give none.
+        (a resumed job). With `since`: also partitions of kind DELETED (B81). Types without data give none. round: 0 for
+        what the request selects, n for what was named for it (`name`): whatever type it is of, and of what is wanted only
+        as far as it changed since, the deletions too.
 
         Level "patient" and "group": what is in the compartment of a patient (of the cohort of `job_id`, where the
         request has one), the Patient itself included (B21). Of Groups: with a list of patients none, for a group that
