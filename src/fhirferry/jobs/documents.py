@@ -35,9 +35,12 @@ def read_record(document: str, version: int, heartbeat: Instant | None) -> Expor
 
 
 def _of_today(record: ExportJobRecord) -> ExportJobRecord:
-    scheme, _, path = record.destination_uri.partition("://")
-    place = file_url(path) if scheme == "file" else record.destination_uri
-    return msgspec.structs.replace(record, destination_uri=place, schema_version=SCHEMA_VERSION)
+    place = record.destination_uri
+    scheme, _, path = place.partition("://")
+    if record.schema_version < 2 and scheme == "file":
+        place = file_url(path)
+    root = record.destination_root or place
+    return msgspec.structs.replace(record, destination_uri=place, destination_root=root, schema_version=SCHEMA_VERSION)
 
 
 def write(document: Partition | OutputFile) -> str:

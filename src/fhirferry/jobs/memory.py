@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -32,6 +32,10 @@ class _Job(msgspec.Struct, kw_only=True):
     partitions: dict[int, str] = msgspec.field(default_factory=dict)
     files: dict[tuple[str, str, int], OutputFile] = msgspec.field(default_factory=dict)
 
+    listed: tuple[str, ...] = ()
+    cohort: tuple[str, ...] = ()
+    named: dict[str, int] = msgspec.field(default_factory=dict)  # for which round; 0: carried
+
     def read(self) -> ExportJobRecord:
         return documents.read_record(self.document, self.version, self.heartbeat)
 
@@ -51,16 +55,16 @@ class MemoryJobStore:
     def now(self) -> Instant:
         return self._clock()
 
-    def create(self, record: ExportJobRecord) -> ExportJobRecord:
+    def create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
         with self._lock:
-            return self._insert(record.id, document)
+            return self._insert(record.id, document, patients)
 
-    def find_or_create(self, record: ExportJobRecord) -> ExportJobRecord:
+    def find_or_create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
         with self._lock:
             there = rules.standing((each for each in self._by_age() if not each.deleted), record)
-            return there or self._insert(record.id, document)
+            return there or self._insert(record.id, document, patients)
 
     def get(self, job_id: str) -> ExportJobRecord:
         with self._lock:
@@ -99,24 +103,25 @@ class MemoryJobStore:
         *,
         partitions: Iterable[Partition] = (),
         files: Iterable[OutputFile] = (),
+        references: Iterable[tuple[int, str]] = (),
     ) -> ExportJobRecord:
         ours = rules.tagged(record, version, partitions)
         further = tuple(files)
+        named = rules.named(record.id, references)
         document = documents.write_record(record)
         with self._lock:
-            row = self._jobs.get(record.id)
-            if row is None or row.version != version:
-                raise rules.refused(self._find(record.id), record.id)
-            after = _Job(
+            row = self._tagged(record.id, version)
+            after = msgspec.structs.replace(
+                row,
                 document=document,
                 version=version + 1,
-                heartbeat=row.heartbeat,
                 partitions=row.partitions | {each.number: documents.write(each) for each in ours},
                 files=row.files | {(each.kind, each.type, each.sequence): each for each in further},
             )
             _check_files(record.id, after.files.values(), len(row.files) + len(further))
             faultpoints.reach("commit-inside")
             self._jobs[record.id] = after
+            after.named.update((name, round_) for name, round_ in named if name not in after.named)
             return after.read()
 
     def partitions(self, job_id: str) -> Sequence[Partition]:
@@ -128,6 +133,36 @@ class MemoryJobStore:
         with self._lock:
             rows = self._jobs[job_id].files if job_id in self._jobs else {}
             return tuple(rows[key] for key in sorted(rows))
+
+    def listed(self, job_id: str) -> Iterator[str]:
+        with self._lock:
+            return iter(self._jobs[job_id].listed if job_id in self._jobs else ())
+
+    def put_cohort(self, record: ExportJobRecord, version: int, patients: Iterable[str]) -> None:
+        who: set[str] = set()
+        with self._lock:
+            self._tagged(record.id, version)
+        for chunk in rules.chunks(patients):
+            with self._lock:
+                self._tagged(record.id, version)
+            who.update(chunk)
+        with self._lock:
+            self._tagged(record.id, version).cohort = tuple(sorted(who))
+
+    def cohort(self, job_id: str) -> Iterator[str]:
+        with self._lock:
+            return iter(self._jobs[job_id].cohort if job_id in self._jobs else ())
+
+    def carry_named(self, record: ExportJobRecord, version: int) -> None:
+        with self._lock:
+            row = self._tagged(record.id, version)
+            if record.continues in self._jobs:
+                row.named = dict.fromkeys(self._jobs[record.continues].named, 0) | row.named
+
+    def named(self, job_id: str, round: int) -> Iterator[tuple[str, bool]]:  # noqa: A002 - the protocol's word
+        with self._lock:
+            names = self._jobs[job_id].named if job_id in self._jobs else {}
+            return iter(sorted((name, here > 0) for name, here in names.items() if (here or 1) == round))
 
     def cancel(self, job_id: str) -> ExportJobRecord:
         with self._lock:
@@ -178,11 +213,17 @@ class MemoryJobStore:
     def close(self) -> None:
         """Nothing to give back; what it holds stays readable."""
 
-    def _insert(self, job_id: str, document: str) -> ExportJobRecord:
+    def _insert(self, job_id: str, document: str, patients: Iterable[str]) -> ExportJobRecord:
         if job_id in self._jobs:
             raise JobConflict(f"job {job_id} is in the ledger already")
-        self._jobs[job_id] = _Job(document=document)
+        self._jobs[job_id] = _Job(document=document, listed=tuple(sorted(set(patients))))
         return self._jobs[job_id].read()
+
+    def _tagged(self, job_id: str, version: int) -> _Job:
+        row = self._jobs.get(job_id)
+        if row is None or row.version != version:
+            raise rules.refused(self._find(job_id), job_id)
+        return row
 
     def _find(self, job_id: str) -> ExportJobRecord | None:
         row = self._jobs.get(job_id)

@@ -76,8 +76,8 @@ class JobStore(Protocol):
         references: Iterable[tuple[int, str]] = (),
     ) -> ExportJobRecord:
         """Save the record under its version tag, with partitions (inserted, or replaced by number), further files and
-        what they name, (round, `Type/id`), where no earlier commit named it, as one transaction (S41, S82, L14). Returns it with its new tag. JobConflict: the tag is old; JobNotFound.
-        """
+        what they name, (round, `Type/id`), where no earlier commit named it, as one transaction (S41, S82, L14).
+        Returns it with its new tag. JobConflict: the tag is old; JobNotFound."""
         ...
 
     def partitions(self, job_id: str) -> Sequence[Partition]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -13,6 +14,9 @@ from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
 from fhirferry.model.partition import Partition
 
+AT_ONCE = 20_000
+"""Patients or names that one transaction writes or removes: some hundredths of a second."""
+
 
 def queued(record: ExportJobRecord) -> ExportJobRecord:
     """The record, if it may enter the ledger. IllegalStep: only QUEUED ones do."""
@@ -22,14 +26,19 @@ def queued(record: ExportJobRecord) -> ExportJobRecord:
 
 
 def standing(records: Iterable[ExportJobRecord], asked: ExportJobRecord) -> ExportJobRecord | None:
-    """Of `records`, by age and without tombstones: the newest unfinished job of the same hash, source and destination as
-    `asked`. Without one, the newest that ended after `asked` was queued: whoever asked meanwhile gets its outcome, for
-    an equal job could only fail at its files."""
-    way = (asked.hash, asked.source_uri, asked.destination_uri)
-    same = [record for record in records if (record.hash, record.source_uri, record.destination_uri) == way]
+    """Of `records`, by age and without tombstones: the newest unfinished job of the same hash, source, destination and
+    layout as `asked` (not of the same folder: a layout may give each job one of its own). Without one, the newest that
+    ended after `asked` was queued: whoever asked meanwhile gets its outcome, for an equal job could only fail at its
+    files."""
+    same = [record for record in records if _way(record) == _way(asked)]
     going_on = [record for record in same if not record.finished]
     ended = [record for record in same if (record.end_time or 0) > asked.queued_time]
     return next(reversed(going_on or ended), None)
+
+
+def _way(record: ExportJobRecord) -> tuple[str, ...]:
+    root = record.destination_root or record.destination_uri
+    return record.hash, record.source_uri, root, record.settings.layout
 
 
 def tagged(record: ExportJobRecord, version: int, partitions: Iterable[Partition]) -> tuple[Partition, ...]:
@@ -40,6 +49,24 @@ def tagged(record: ExportJobRecord, version: int, partitions: Iterable[Partition
     if any(partition.job_id != record.id for partition in ours):
         raise RequestError(f"a commit of job {record.id} holds a partition of another job")
     return ours
+
+
+def named(job_id: str, references: Iterable[tuple[int, str]]) -> list[tuple[str, int]]:
+    """The references of a commit as (`Type/id`, round), in order, each once, for its first round. RequestError: a round
+    before the first."""
+    first: dict[str, int] = {}
+    for round_, reference in references:
+        if round_ < 1:
+            raise RequestError(f"a commit of job {job_id} names something for round {round_}; the first one is 1")
+        first[reference] = min(round_, first.get(reference, round_))
+    return sorted(first.items())
+
+
+def chunks(items: Iterable[str]) -> Iterator[list[str]]:
+    """So many that a transaction may write them."""
+    rest = iter(items)
+    while chunk := list(islice(rest, AT_ONCE)):
+        yield chunk
 
 
 def visible(record: ExportJobRecord | None, job_id: str) -> ExportJobRecord:

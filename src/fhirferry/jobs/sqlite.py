@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 import msgspec
 
 from fhirferry import faultpoints
-from fhirferry.jobs import documents, holder, rules, sql
+from fhirferry.jobs import documents, holder, rosters, rules, sql
 from fhirferry.jobs.protocol import Beat
 from fhirferry.model import job
 from fhirferry.model.errors import (
@@ -37,9 +37,10 @@ from fhirferry.sqltext import statements
 APPLICATION_ID = 0x46464C31
 """`FFL1` in the file's header: a fhirferry ledger."""
 
-SCHEMAS = ("schema-1",)
+SCHEMAS = ("schema-1", "schema-2")
 """Applied in order; `user_version` counts those that are in. A new one is appended, an old one never changed."""
 
+Connection = sqlite3.Connection
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -71,40 +72,40 @@ class SqliteJobStore:
     def now(self) -> Instant:
         return self._clock()
 
-    def create(self, record: ExportJobRecord) -> ExportJobRecord:
+    def create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
-        with self._writing() as db:
-            return self._insert(db, record, document)
+        with self.writing() as db:
+            return self._insert(db, record, document, patients)
 
-    def find_or_create(self, record: ExportJobRecord) -> ExportJobRecord:
+    def find_or_create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
-        with self._writing() as db:
+        with self.writing() as db:
             rows = db.execute(self._sql["list-by-hash"], {"hash": record.hash})
             there = rules.standing((documents.read_record(*row) for row in rows), record)
-            return there or self._insert(db, record, document)
+            return there or self._insert(db, record, document, patients)
 
     def get(self, job_id: str) -> ExportJobRecord:
-        with self._reading() as db:
+        with self.reading() as db:
             return rules.visible(self._find(db, job_id), job_id)
 
     def list(self, *, request_hash: str | None = None, unfinished: bool = False) -> Sequence[ExportJobRecord]:
         query = self._sql["list-by-hash" if request_hash is not None else "list-open" if unfinished else "list"]
-        with self._reading() as db:
+        with self.reading() as db:
             records = (documents.read_record(*row) for row in db.execute(query, {"hash": request_hash}))
             return tuple(record for record in records if not (unfinished and record.finished))
 
     def acquire(
         self, holder: str, limit: int, *, job_id: str | None = None, by_operator: bool = False
     ) -> Sequence[ExportJobRecord]:
-        with self._reading() as db:
+        with self.reading() as db:
             if not self._steps(db, holder, limit, job_id, by_operator):
                 return ()
-        with self._writing() as db:
+        with self.writing() as db:
             saved = [self._save(db, record) for record in self._steps(db, holder, limit, job_id, by_operator)]
         return tuple(record for record in saved if not record.finished)
 
     def _steps(
-        self, db: sqlite3.Connection, holder: str, limit: int, job_id: str | None, by_operator: bool
+        self, db: Connection, holder: str, limit: int, job_id: str | None, by_operator: bool
     ) -> Sequence[ExportJobRecord]:
         # Under the write lock this clock is later than every heartbeat that is in; without it a heartbeat may look
         # like one from the future, so only what is found under the lock is saved.
@@ -115,7 +116,7 @@ class SqliteJobStore:
             return rules.take(candidates, holder, limit, now, self._is_dead, by_operator=by_operator)
 
     def heartbeat(self, job_id: str, holder: str, epoch: int) -> Beat:
-        with self._writing() as db:
+        with self.writing() as db:
             hold = {"id": job_id, "holder": holder, "epoch": epoch, "now": self.now()}
             if db.execute(self._sql["heartbeat"], hold).rowcount:
                 return Beat.OK
@@ -128,31 +129,49 @@ class SqliteJobStore:
         *,
         partitions: Iterable[Partition] = (),
         files: Iterable[OutputFile] = (),
+        references: Iterable[tuple[int, str]] = (),
     ) -> ExportJobRecord:
         ours = [(record.id, p.number, documents.write(p)) for p in rules.tagged(record, version, partitions)]
         further = [(record.id, documents.write(file)) for file in files]
-        changed = {"id": record.id, "version": version, "record": documents.write_record(record)}
-        with self._writing() as db:
-            if not db.execute(self._sql["commit"], changed).rowcount:
-                raise rules.refused(self._find(db, record.id), record.id)
+        named = rules.named(record.id, references)
+        changed = {"id": record.id, "record": documents.write_record(record)}
+        with self.writing(record.id, version) as db:
+            db.execute(self._sql["commit"], changed)
             db.executemany(self._sql["put-partition"], ours)
             try:
                 db.executemany(self._sql["insert-file"], further)
             except sqlite3.IntegrityError:
                 raise JobConflict(f"a file of job {record.id} is listed already") from None
+            rosters.add(db, record.id, "named", named)
             saved = rules.visible(self._find(db, record.id), record.id)
             faultpoints.reach("commit-inside")
         return saved
 
     def partitions(self, job_id: str) -> Sequence[Partition]:
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(self._sql["partitions"], {"id": job_id})
             return tuple(documents.read_partition(document) for (document,) in rows)
 
     def files(self, job_id: str) -> Sequence[OutputFile]:
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(self._sql["files"], {"id": job_id})
             return tuple(documents.read_file(document) for (document,) in rows)
+
+    def listed(self, job_id: str) -> Iterator[str]:
+        return (patient for patient, _ in rosters.read(self, job_id, "listed"))
+
+    def put_cohort(self, record: ExportJobRecord, version: int, patients: Iterable[str]) -> None:
+        rosters.put_cohort(self, record, version, patients)
+
+    def cohort(self, job_id: str) -> Iterator[str]:
+        return (patient for patient, _ in rosters.read(self, job_id, "cohort"))
+
+    def carry_named(self, record: ExportJobRecord, version: int) -> None:
+        rosters.carry(self, record, version)
+
+    def named(self, job_id: str, round: int) -> Iterator[tuple[str, bool]]:  # noqa: A002 - the protocol's word
+        first = 0 if round == 1 else round
+        return ((item, here > 0) for item, here in rosters.read(self, job_id, "named", first, round))
 
     def cancel(self, job_id: str) -> ExportJobRecord:
         return self._change(job_id, lambda record: job.cancel(record, self.now()))
@@ -164,17 +183,17 @@ class SqliteJobStore:
         return self._change(job_id, lambda record: job.delete(record, self.now(), keep_files=keep_files))
 
     def acquire_cleanup(self, limit: int, *, lease: float, job_id: str | None = None) -> Sequence[ExportJobRecord]:
-        with self._reading() as db:
+        with self.reading() as db:
             asked = {"now": self.now(), "id": job_id, "limit": max(0, limit)}
             if not db.execute(self._sql["cleanable"], asked).fetchall():
                 return ()
-        with self._writing() as db:
+        with self.writing() as db:
             now = asked["now"] = self.now()
             due = db.execute(self._sql["cleanable"], asked).fetchall()
             return tuple(self._save(db, rules.lease_cleanup(documents.read_record(*row), now, lease)) for row in due)
 
     def cleaned(self, job_id: str, *, again_at: Instant | None) -> None:
-        with self._writing() as db:
+        with self.writing() as db:
             record = self._find(db, job_id)
             if record is None or not rules.cleanup_leased(record, self.now()):
                 return
@@ -182,11 +201,13 @@ class SqliteJobStore:
                 db.execute(self._sql["forget"], {"id": job_id})
             else:
                 self._save(db, rules.cleaned(record, again_at))
+        rosters.sweep(self)
 
     def prune(self, before: Instant) -> Sequence[str]:
-        with self._writing() as db:
+        with self.writing() as db:
             gone = tuple(job_id for (job_id,) in db.execute(self._sql["prunable"], {"before": before}))
             db.executemany(self._sql["forget"], ({"id": job_id} for job_id in gone))
+        rosters.sweep(self)
         return gone
 
     def close(self) -> None:
@@ -194,36 +215,43 @@ class SqliteJobStore:
             self._db.close()
 
     def _change(self, job_id: str, step: Callable[[ExportJobRecord], ExportJobRecord]) -> ExportJobRecord:
-        with self._writing() as db:
+        with self.writing() as db:
             return self._save(db, step(rules.visible(self._find(db, job_id), job_id)))
 
-    def _insert(self, db: sqlite3.Connection, record: ExportJobRecord, document: str) -> ExportJobRecord:
+    def _insert(
+        self, db: Connection, record: ExportJobRecord, document: str, patients: Iterable[str]
+    ) -> ExportJobRecord:
         if self._find(db, record.id) is not None:
             raise JobConflict(f"job {record.id} is in the ledger already")
         db.execute(self._sql["insert"], {"id": record.id, "record": document})
+        rosters.add(db, record.id, "listed", ((patient, 0) for patient in patients))
         return msgspec.structs.replace(record, version=1, heartbeat=None)
 
-    def _find(self, db: sqlite3.Connection, job_id: str) -> ExportJobRecord | None:
+    def _find(self, db: Connection, job_id: str) -> ExportJobRecord | None:
         row = db.execute(self._sql["get"], {"id": job_id}).fetchone()
         return None if row is None else documents.read_record(*row)
 
-    def _save(self, db: sqlite3.Connection, record: ExportJobRecord) -> ExportJobRecord:
+    def _save(self, db: Connection, record: ExportJobRecord) -> ExportJobRecord:
         document = documents.write_record(record)
         db.execute(self._sql["save"], {"id": record.id, "heartbeat": record.heartbeat, "record": document})
         return msgspec.structs.replace(record, version=record.version + 1)
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """The connection, for statements that only look."""
         with self._lock, _translated(self._path):
             yield self._db
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, job_id: str = "", version: int | None = None) -> Iterator[Connection]:
+        """One immediate transaction. version: the tag that the job must still have, else JobConflict or JobNotFound."""
         with self._lock, _translated(self._path), _transaction(self._db):
+            if version is not None and not self._db.execute(self._sql["tagged"], (job_id, version)).fetchone():
+                raise rules.refused(self._find(self._db, job_id), job_id)
             yield self._db
 
 
-def _open(path: str, timeout: float) -> sqlite3.Connection:
+def _open(path: str, timeout: float) -> Connection:
     try:
         # SQLite would make the file with the umask's rights; -wal and -shm take theirs from it. Only for a new file:
         # closing a descriptor of one that is in use would drop this process's locks on it.
@@ -253,7 +281,7 @@ def _open(path: str, timeout: float) -> sqlite3.Connection:
     return db
 
 
-def _missing_schemas(db: sqlite3.Connection, path: str) -> range:
+def _missing_schemas(db: Connection, path: str) -> range:
     """Indexes of SCHEMAS that are not in yet. RequestError when the file is something else, or from the future."""
     (application,) = db.execute("pragma application_id").fetchone()
     (version,) = db.execute("pragma user_version").fetchone()
@@ -268,7 +296,7 @@ def _missing_schemas(db: sqlite3.Connection, path: str) -> range:
     return range(version, len(SCHEMAS))
 
 
-def _set_wal(db: sqlite3.Connection, timeout: float) -> None:
+def _set_wal(db: Connection, timeout: float) -> None:
     """The file keeps this mode. Two who make a ledger at once: SQLite's own wait does not cover this switch."""
     import time  # only for a new ledger
 
@@ -284,7 +312,7 @@ def _set_wal(db: sqlite3.Connection, timeout: float) -> None:
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+def _transaction(db: Connection) -> Iterator[None]:
     try:
         db.execute("begin immediate")
         yield

@@ -17,8 +17,8 @@ from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.partition import Issue, Total
 from fhirferry.model.request import ExportRequest
 
-SCHEMA_VERSION = 2
-"""1: `file:` URLs held the path as it is. 2: they are percent-encoded."""
+SCHEMA_VERSION = 3
+"""1: `file:` URLs held the path as it is. 2: they are percent-encoded. 3: `destination_root` is kept."""
 FIRST_ISSUES = 20
 """So many issues are kept in the record; all of them are in the error files."""
 

@@ -157,16 +157,17 @@ def test_an_older_ledger_is_migrated_in_one_transaction(path: Path, monkeypatch:
     jobs.close()
     scripts = {
         "ledger": sql.script("ledger"),
-        "schema-2": "create table extra (x);\n-- more\ncreate table further (y);\n",
-        "schema-3": "create table extra (z);\n",
+        "next": "create table extra (x);\n-- more\ncreate table further (y);\n",
+        "one-more": "create table extra (z);\n",
     }
     monkeypatch.setattr(sql, "script", scripts.__getitem__)
-    monkeypatch.setattr(sqlite, "SCHEMAS", ("schema-1", "schema-2", "schema-3"))
+    known = sqlite.SCHEMAS
+    monkeypatch.setattr(sqlite, "SCHEMAS", (*known, "next", "one-more"))
     with pytest.raises(PermanentError, match="extra already exists"):
         opened(path)
-    monkeypatch.setattr(sqlite, "SCHEMAS", ("schema-1", "schema-2"))
+    monkeypatch.setattr(sqlite, "SCHEMAS", (*known, "next"))
     jobs = opened(path)
-    assert jobs._db.execute("pragma user_version").fetchone() == (2,)
+    assert jobs._db.execute("pragma user_version").fetchone() == (len(known) + 1,)
     assert jobs._db.execute("select count(*) from further").fetchone() == (0,)
     assert jobs.get("a") == record, "and nothing of the failed migration is left"
     jobs.close()

@@ -29,9 +29,12 @@ order by queued_time, number;
 -- Under the write lock, of a record read under the same lock.
 update job set version = version + 1, heartbeat = :heartbeat, record = :record where id = :id;
 
+-- name: tagged
+select 1 from job where id = ? and version = ?;
+
 -- name: commit
--- Compare and set. The heartbeat stays: it belongs to the heartbeat thread.
-update job set version = version + 1, record = :record where id = :id and version = :version;
+-- Under the write lock, after `tagged`. The heartbeat stays: it belongs to the heartbeat thread.
+update job set version = version + 1, record = :record where id = :id;
 
 -- name: heartbeat
 update job set heartbeat = :now where id = :id and holder = :holder and epoch = :epoch and status = 'running';
@@ -57,10 +60,55 @@ where cleanup_due is not null and cleanup_due <= :now and status in ('completed'
 order by cleanup_due, number limit :limit;
 
 -- name: forget
--- Partitions and files go with it.
+-- Partitions and files go with it; its rosters lose their job.
 delete from job where id = :id;
 
 -- name: prunable
 select id from job
 where deleted = 0 and status in ('completed', 'failed', 'canceled') and cleanup_due is null and end_time < :before
 order by queued_time, number;
+
+-- name: open-roster
+insert into roster (job_id, kind) values (:id, :kind);
+
+-- name: roster
+select number from roster where job_id = :id and kind = :kind;
+
+-- name: is-roster
+select 1 from roster where number = :roster and job_id = :id and kind = :kind;
+
+-- name: name-roster
+update roster set kind = :kind where number = :roster;
+
+-- name: drop-roster
+-- Nobody sees it from here on; `sweep` removes it.
+update roster set job_id = null where job_id = :id and kind = :kind;
+
+-- name: put-entry
+-- The first round wins.
+insert into entry (roster, item, round) values (?, ?, ?) on conflict (roster, item) do nothing;
+
+-- name: entries
+-- A page. Whoever is dropped while it is read gives none: it may be half removed.
+select item, round from entry
+where roster = :roster and item > :after and round between :first and :last
+    and exists (select 1 from roster where number = :roster and job_id is not null)
+order by item limit :limit;
+
+-- name: carry
+-- A page of another job's names, for the first round; what was carried before stays as it is.
+insert into entry (roster, item, round)
+select :roster, item, 0 from entry where roster = :from and item > :after order by item limit :limit
+on conflict (roster, item) do nothing;
+
+-- name: last-of-page
+select max(item), count(*) from (select item from entry where roster = :from and item > :after order by item limit :limit);
+
+-- name: dropped
+select number from roster where job_id is null limit 1;
+
+-- name: sweep
+delete from entry where roster = :roster and item in (select item from entry where roster = :roster limit :limit);
+
+-- name: forget-roster
+delete from roster where number = :roster;
