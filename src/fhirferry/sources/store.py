@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fhirferry.model.cohort import Cohort, Selection
+from fhirferry.model.cohort import Cohort, Selection, Share
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
@@ -41,11 +41,23 @@ class StoreSource:
     def release(self, job_id: str) -> None:
         self._store.release(job_id)
 
-    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
-        return self._store.members(request, transaction_time)
+    def members(
+        self, request: ExportRequest, transaction_time: Instant, named: Iterable[str] | None = None
+    ) -> Cohort | None:
+        return self._store.members(request, transaction_time, named)
 
-    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, Share]]) -> Selection:
         return self._store.select(job_id, transaction_time, patients)
+
+    def name(
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        job_id: str,
+        round: int,  # noqa: A002 - the word of PartitionPlan
+        references: Iterable[tuple[str, bool]],
+    ) -> None:
+        self._store.name(request, transaction_time, job_id, round, references)
 
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         return self._store.totals(request, transaction_time, job_id)
@@ -57,8 +69,9 @@ class StoreSource:
         target_bytes: int,
         after: PartitionPlan | None = None,
         job_id: str = "",
+        round: int = 0,  # noqa: A002 - the word of PartitionPlan
     ) -> Iterator[PartitionPlan]:
-        return self._store.partitions(request, transaction_time, target_bytes, after, job_id)
+        return self._store.partitions(request, transaction_time, target_bytes, after, job_id, round)
 
     def read(self, bounds: Mapping[str, Any], continuation: str | None, max_resources: int, max_bytes: int) -> Page:
         return self._store.read(bounds, continuation, max_resources, max_bytes, check=self._check)

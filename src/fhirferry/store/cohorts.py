@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fhirferry.model.cohort import Selection
+from fhirferry.model.cohort import Selection, Share
 from fhirferry.model.errors import StoreNotIndexed, TransientError
 from fhirferry.model.instant import Instant
+from fhirferry.model.request import ExportRequest
 from fhirferry.store import patients, pins, sql
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ _SQL = sql.queries("cohorts")
 
 
 class Cohort(msgspec.Struct, frozen=True):
-    """A complete selection. wide: see WIDE. has_whole: some patient is taken whole. named: patients that it was given,
-    those without any data too."""
+    """A complete selection. wide: see WIDE. has_whole: some patient is taken whole. has_left: some left. members: all
+    of them, those without any data too."""
 
     wide: bool
     has_whole: bool
-    named: int
+    has_left: bool
+    members: int
 
 
 def must_be_indexed(db: Connection) -> None:
@@ -55,11 +57,18 @@ def must_be_selected(db: Connection, job_id: str) -> None:
 def find(db: Connection, job_id: str) -> Cohort:
     """The job's cohort."""
     must_be_selected(db, job_id)
-    _, named, absent, wide, whole = db.execute(_SQL["complete"], (job_id,)).fetchone()
-    return Cohort(bool(wide), bool(whole), named + absent)
+    _, there, absent, wide, whole, left = db.execute(_SQL["complete"], (job_id,)).fetchone()
+    return Cohort(bool(wide), bool(whole), bool(left), there + absent)
 
 
-def select(store: SqliteStore, job_id: str, t: Instant, chosen: Iterable[tuple[str, bool]]) -> Selection:
+def of_request(db: Connection, request: ExportRequest, job_id: str) -> Cohort | None:
+    """The cohort of a request that has one."""
+    if request.level != "system":
+        must_be_indexed(db)
+    return find(db, job_id) if request.has_cohort else None
+
+
+def select(store: SqliteStore, job_id: str, t: Instant, chosen: Iterable[tuple[str, Share]]) -> Selection:
     """Write the cohort, in small transactions; the last makes it valid. Idempotent."""
     with store.writing() as db:
         pins.must_hold(db, t)
@@ -72,17 +81,16 @@ def select(store: SqliteStore, job_id: str, t: Instant, chosen: Iterable[tuple[s
     rows = iter(chosen)
     absent = 0
     while True:
-        batch: dict[str, bool] = {}
-        for ident, whole in islice(rows, AT_ONCE):
-            batch[ident] = whole or batch.get(ident, False)
+        batch = list(islice(rows, AT_ONCE))
         if not batch:
             break
         with store.writing() as db:
             if db.execute(_SQL["is_open"], (number,)).fetchone() is None:
                 raise TransientError(f"the patients of job {job_id} were selected by somebody else meanwhile")
-            codes = patients.known(db, list(batch))
-            db.executemany(_SQL["put"], ((number, code, batch[ident]) for ident, code in codes.items()))
-        absent += len(batch) - len(codes)
+            codes = patients.known(db, [ident for ident, _ in batch])
+            known = ((number, codes[ident], int(share)) for ident, share in batch if ident in codes)
+            db.executemany(_SQL["put"], known)
+        absent += sum(share != Share.LEFT and ident not in codes for ident, share in batch)
     with store.writing() as db:
         done = _complete(db, job_id)  # by another worker, who had the job before
         if done is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -26,12 +26,15 @@ NAMED = 5
 _SQL = sql.queries("groups")
 
 
-def members(store: SqliteStore, request: ExportRequest, t: Instant) -> Cohort:
+def members(store: SqliteStore, request: ExportRequest, t: Instant, named: Iterable[str] | None = None) -> Cohort:
     """Of a request that has a cohort (Source.members)."""
     with store.reading() as db:
         cohorts.must_be_indexed(db)
         pins.must_hold(db, t)
-    named = request.patients
+    if named is None:
+        named = request.patients
+    if request.has_list and named is None:
+        raise ValueError("the list of patients that the request stands for is missing")
     if request.group_id is None:
         _must_be_there(store, named or (), t)
         return Cohort(patients=iter(named or ()))
@@ -107,13 +110,12 @@ class _Chosen:
         with self._store.reading() as db:
             db.executemany(_SQL["choose"], ((self._run, ident) for ident in patients))
 
-    def without(self, ids: Sequence[str]) -> list[str]:
+    def without(self, ids: Iterable[str]) -> Iterator[str]:
         """Those of `ids` that are not chosen."""
-        missing: list[str] = []
         for batch in _batches(ids):
             with self._store.reading() as db:
-                missing += (row[0].decode() for row in db.execute(_SQL["missing"], {"ids": batch, "run": self._run}))
-        return missing
+                found = [row[0].decode() for row in db.execute(_SQL["missing"], {"ids": batch, "run": self._run})]
+            yield from found
 
     def in_order(self) -> Iterator[str]:
         """All of them, once; then they are forgotten."""
@@ -133,20 +135,25 @@ class _Chosen:
             db.execute(_SQL["done"], (self._run,))
 
 
-def _must_be_there(store: SqliteStore, ids: Sequence[str], t: Instant) -> None:
+def _must_be_there(store: SqliteStore, ids: Iterable[str], t: Instant) -> None:
     """PatientNotFound unless all of them are Patients that the store shows at T (B41)."""
-    absent: list[str] = []
+    _refuse(_absent(store, ids, t), "not there")
+
+
+def _absent(store: SqliteStore, ids: Iterable[str], t: Instant) -> Iterator[str]:
     for batch in _batches(ids):
         with store.reading() as db:
             found = _at(db, "Patient", batch, t)
-        absent += (ident for ident in msgspec.json.decode(batch, type=list[str]) if ident not in found)
-    _refuse(absent, "not there")
+        yield from (ident for ident in msgspec.json.decode(batch, type=list[str]) if ident not in found)
 
 
-def _refuse(ids: Sequence[str], what: str) -> None:
-    if ids:
-        shown = ", ".join(sorted(ids)[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
-        raise PatientNotFound(f"of the patients that were named {len(ids)} are {what}: {shown}")
+def _refuse(ids: Iterator[str], what: str) -> None:
+    """ids: in order; of a million that are wrong only so many are kept as are told."""
+    shown = list(islice(ids, NAMED))
+    if shown:
+        more = sum(1 for _ in ids)
+        told = ", ".join(shown) + (f" and {more} more" if more else "")
+        raise PatientNotFound(f"of the patients that were named {len(shown) + more} are {what}: {told}")
 
 
 def _body(db: Connection, kind: str, ident: str, t: Instant) -> bytes | None:
@@ -172,7 +179,7 @@ def _at(db: Connection, kind: str, ids: str, t: Instant) -> dict[str, int]:
     return found
 
 
-def _batches(ids: Sequence[str]) -> Iterator[str]:
+def _batches(ids: Iterable[str]) -> Iterator[str]:
     """JSON lists."""
     rest = iter(ids)
     while batch := list(islice(rest, AT_ONCE)):

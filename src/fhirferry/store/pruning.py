@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fhirferry.model.instant import Instant
-from fhirferry.store import cohorts, pins, sql
+from fhirferry.store import cohorts, named, pins, sql
 from fhirferry.store.keys import code as code_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def raise_watermark(db: Connection, before: Instant | None, clock: Instant) -> P
     """Up to the oldest pin, to `before`, and no further than needed; it never goes down."""
     lapsed = pins.lapse(db, clock)
     cohorts.lapse(db)
+    named.lapse(db)
     watermark, last_stamp, oldest = db.execute(_SQL["oldest"]).fetchone()
     bounds = [last_stamp] + [bound for bound in (oldest, before) if bound is not None]
     watermark = max(watermark, min(bounds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -17,31 +18,52 @@ def walks(
     types: Mapping[str, int], request: ExportRequest, t: Instant, job_id: str = "", cohort: Cohort | None = None
 ) -> Iterator[Walk]:
     """Type by name, what is there before what is deleted. types: codes by name. cohort: of a request that has one."""
-    if cohort is not None and not cohort.named:
-        return  # nobody's data, and no Group either (L1)
     for name in sorted(types):
-        if request.types is not None and name not in request.types:
+        scope = scope_of(name, request)
+        if scope == "":
             continue
         code = types[name]
         whole = Walk(by="key", type=name, code=code, t=t, after=(0, keys.first(code)), to=(0, keys.last(code)))
-        scope = _scope(name, request)
-        if scope == "":
-            continue
         if cohort is not None:
             whole = msgspec.structs.replace(whole, job=job_id, wide=cohort.wide)
         if scope == "one":
             whole = msgspec.structs.replace(whole, id=request.group_id)
-        yield from _of_type(msgspec.structs.replace(whole, scope=scope), request, cohort)
+        if cohort is None or cohort.members:  # of nobody there is nothing, and no Group either (L1)
+            yield from _of_type(msgspec.structs.replace(whole, scope=scope), request, cohort)
+        if scope == "cohort" and cohort is not None and cohort.has_left and request.left_members == "delete":
+            yield _by_patient(whole, by="left", since=told_since(request))
 
 
-def _scope(name: str, request: ExportRequest) -> str:
-    """What is meant of a type; empty for nothing of it.
+def named(types: Mapping[str, int], t: Instant, job_id: str, round_: int) -> Iterator[Walk]:
+    """Those of a round: of each type what is there, then what is deleted."""
+    for name in sorted(types):
+        code = types[name]
+        whole = Walk(by="named", type=name, code=code, t=t, after=(0, keys.first(code)), to=(0, keys.last(code)))
+        whole = msgspec.structs.replace(whole, job=job_id, round=round_)
+        yield whole
+        yield msgspec.structs.replace(whole, by="unnamed")
+
+
+def told_since(request: ExportRequest) -> Instant | None:
+    """After what the reader is told of deletions; None when not at all. Who has no earlier export may ask for all."""
+    if request.since is not None:
+        return request.since
+    return -1 if "_deleted" in request.include_associated_data else None
+
+
+def scope_of(name: str, request: ExportRequest) -> str:
+    """What a request selects of a type; empty for nothing of it.
 
     Of Groups only the one that is exported goes out with its members: others would tell who else is in them (L2). That
-    one does too, so it stays back where the request names patients (B39).
+    one does too, so it stays back where the request names patients (B39). Provenance that is asked for with what it is
+    of comes after that, and not for itself (B43).
     """
     from fhirferry.fhir import membership  # reads a table: not for the system level
 
+    if request.types is not None and name not in request.types:
+        return ""
+    if name == "Provenance" and request.provenance:
+        return ""
     if request.level == "system":
         return "all"
     if name not in membership.types():
@@ -49,7 +71,7 @@ def _scope(name: str, request: ExportRequest) -> str:
     if not request.has_cohort:
         return "patients"
     if name == "Group":
-        return "one" if request.patients is None else ""
+        return "" if request.has_list else "one"
     return "cohort"
 
 
@@ -58,9 +80,7 @@ def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None) -> Iter
     since = -1 if request.since is None else request.since
     late = axis.last_instant(whole.t, request.until)
     timely = msgspec.structs.replace(whole, by="time", after=(since, FOREVER), to=(late, FOREVER))
-    patients = msgspec.structs.replace(
-        whole, by="cohort", scope="all", after=(0, 0), to=(FOREVER, keys.last(whole.code)), since=since, late=late
-    )
+    patients = _by_patient(whole, by="cohort", since=since, late=late)
     narrow = whole.scope == "cohort" and cohort is not None and not cohort.wide
     if narrow:
         yield patients
@@ -68,9 +88,12 @@ def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None) -> Iter
         yield whole
     else:
         yield timely
-    if request.since is None:
-        return
-    if whole.scope == "cohort" and cohort is not None and cohort.has_whole and not narrow:
+    if request.since is not None and whole.scope == "cohort" and cohort is not None and cohort.has_whole and not narrow:
         yield msgspec.structs.replace(patients, late=min(since, late), only_whole=True)
-    if whole.scope != "one":  # what is exported is there
+    if told_since(request) is not None and whole.scope != "one":  # what is exported is there
         yield msgspec.structs.replace(timely, by="deleted")
+
+
+def _by_patient(whole: Walk, **how: Any) -> Walk:
+    """The walk over all of the type as one that goes from patient to patient."""
+    return msgspec.structs.replace(whole, scope="all", after=(0, 0), to=(FOREVER, keys.last(whole.code)), **how)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fhirferry.model.cohort import Cohort, Selection
+from fhirferry.model.cohort import Cohort, Selection, Share
 from fhirferry.model.errors import SourceConnectionError, StoreBusy, StoreDamaged, TransientError
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
 from fhirferry.sqltext import statements
-from fhirferry.store import cohorts, info, paging, pins, routes, sql, walks
+from fhirferry.store import cohorts, info, named, paging, pins, routes, sql, walks
 
 # Imported where they are used: what writes and prunes is no part of an export's start.
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Connection = sqlite3.Connection
 
 APPLICATION_ID = 0x46485253  # "FHRS"
-SCHEMAS = ("schema-1", "schema-2")
+SCHEMAS = ("schema-1", "schema-2", "schema-3")
 """Schema n + 1 is made of schema n by the n-th script: a new file starts before the first."""
 
 READER_CACHE = 16_000  # kB
@@ -137,6 +137,7 @@ class SqliteStore:
             with self.writing() as db:
                 done, more = pruning.remove(db, done)
         cohorts.sweep(self)
+        named.sweep(self)
         return done
 
     def snapshot(self, job_id: str) -> Instant:
@@ -153,21 +154,38 @@ class SqliteStore:
             pins.renew(db, job_id, transaction_time, self._clock())
 
     def release(self, job_id: str) -> None:
-        """Drop the job's pin and its cohort. Idempotent."""
+        """Drop the job's pin, its cohort and what was named for it. Idempotent."""
         with self.writing() as db:
             pins.release(db, job_id)
             cohorts.drop(db, job_id)
+            named.drop(db, job_id)
         cohorts.sweep(self)
+        named.sweep(self)
 
-    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
+    def members(
+        self, request: ExportRequest, transaction_time: Instant, named: Iterable[str] | None = None
+    ) -> Cohort | None:
         """Whom the request means at T (Source.members)."""
         from fhirferry.store import groups
 
-        return groups.members(self, request, transaction_time) if request.has_cohort else None
+        return groups.members(self, request, transaction_time, named) if request.has_cohort else None
 
-    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, Share]]) -> Selection:
         """Keep the job's cohort (Source.select)."""
         return cohorts.select(self, job_id, transaction_time, patients)
+
+    def name(
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        job_id: str,
+        round: int,  # noqa: A002 - the word of PartitionPlan
+        references: Iterable[tuple[str, bool]],
+    ) -> None:
+        """Add to what a round of the job exports (Source.name)."""
+        from fhirferry.store import naming
+
+        naming.name(self, request, transaction_time, job_id, round, references)
 
     def index(self, on_progress: Callable[[int, int], None]) -> int:
         """Find out which patients' the versions are that an earlier fhirferry wrote; returns how many those were.
@@ -190,19 +208,21 @@ class SqliteStore:
         target_bytes: int,
         after: PartitionPlan | None = None,
         job_id: str = "",
+        round: int = 0,  # noqa: A002 - the word of PartitionPlan
     ) -> Iterator[PartitionPlan]:
         """Cut the request (Source.partitions)."""
         done = None if after is None else walks.walk_of(after.bounds)
-        cohort = None
         with self.reading() as db:
             types = info.codes(db)
-            if request.level != "system":
-                cohorts.must_be_indexed(db)
-            if request.has_cohort:
-                cohort = cohorts.find(db, job_id)
-        if cohort is not None and done is not None:  # selected anew, it may have been judged otherwise
-            cohort = msgspec.structs.replace(cohort, wide=done.wide)
-        for walk in routes.walks(types, request, transaction_time, job_id, cohort):
+            if round:
+                named.must_be_there(db, job_id, round)
+                way = routes.named(types, transaction_time, job_id, round)
+            else:
+                cohort = cohorts.of_request(db, request, job_id)
+                if cohort is not None and done is not None:  # selected anew, it may have been judged otherwise
+                    cohort = msgspec.structs.replace(cohort, wide=done.wide)
+                way = routes.walks(types, request, transaction_time, job_id, cohort)
+        for walk in way:
             if done is not None:
                 if (walk.type, walk.by) != (done.type, done.by):
                     continue

@@ -29,7 +29,7 @@ def totals(db: Connection, request: ExportRequest, t: Instant, job_id: str) -> M
         return _of_patients(db, request, t, job_id)
 
     def wanted(name: str) -> bool:
-        return request.types is None or name in request.types
+        return routes.scope_of(name, request) != ""
 
     rows = list(db.execute(_SQL["total_at"], (t,))) or list(db.execute(_SQL["total_now"]))
     held = {name.decode(): Total(resources=count, bytes=size) for name, count, size in rows if wanted(name.decode())}
@@ -51,8 +51,7 @@ def _between(db: Connection, name: str, request: ExportRequest, t: Instant) -> T
 
 
 def _of_patients(db: Connection, request: ExportRequest, t: Instant, job_id: str) -> Mapping[str, Total]:
-    cohorts.must_be_indexed(db)
-    cohort = cohorts.find(db, job_id) if request.has_cohort else None
+    cohort = cohorts.of_request(db, request, job_id)
     found: dict[str, Total] = {}
     for walk in routes.walks(info.codes(db), request, t, job_id, cohort):
         if walk.kind is Kind.OUTPUT:

@@ -1,9 +1,9 @@
 """The walks through the store, all keyset (L8): which versions of a type a request takes, in which order.
 
-By key, by time, over deletions; and patient by patient, for small cohorts. The first three take a scope: all, what is
-in any patient's compartment, a cohort's, or a single resource.
+By key, by time, over deletions; patient by patient, for small cohorts and for those who left; and over what is named for
+a round. The first three take a scope: all, what is in any patient's compartment, a cohort's, or a single resource.
 A position is (changed, key): of a version, or between two. A stretch runs from a position (excluded) to a position
-(included). The walk by key has 0 for `changed`, that of a cohort the patient's code. Bounds are plain JSON, so that a
+(included). Walks by key have 0 for `changed`, those by patient the patient's code. Bounds are plain JSON, so that a
 partition outlives its process.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 
 from fhirferry.model.instant import Instant
 from fhirferry.model.partition import Kind, PartitionPlan
-from fhirferry.store import cohorts, keys, pins, sql
+from fhirferry.store import cohorts, keys, named, pins, sql
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection, SqliteStore
@@ -55,9 +55,11 @@ class Stretch(msgspec.Struct, frozen=True):
 class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One type's share of a request at T. The `bounds` of a partition are this, as plain values.
 
-    by: "key", "time", "deleted" or "cohort". after, to: the stretch. scope: a name of scopes.sql. job: whose cohort.
-    id: of the single resource. since, late, only_whole: what the walk by cohort takes of a patient: `changed` after
-    `since`, and up to `late`; of those taken whole everything up to `late`, and with only_whole of nobody else.
+    by: "key", "time", "deleted", "cohort", "left" (deletions to be told of patients who left), "named" or "unnamed"
+    (deletions of what was named). after, to: the stretch. scope: a name of scopes.sql. job, round: whose cohort, or what
+    is named for whom. id: of the single resource. since, late, only_whole: what the walk by cohort takes of a patient:
+    `changed` after `since`, and up to `late`; of those taken whole everything up to `late`, and with only_whole of nobody
+    else.
     wide: of all walks of a job with a wide cohort.
     """
 
@@ -74,15 +76,16 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     late: Instant = 0
     only_whole: bool = False
     wide: bool = False
+    round: int = 0
 
     @property
     def kind(self) -> Kind:
-        return Kind.DELETED if self.by == "deleted" else Kind.OUTPUT
+        return Kind.DELETED if self.by in ("deleted", "left", "unnamed") else Kind.OUTPUT
 
     @property
     def queries(self) -> dict[str, str]:
         """The SQL of this walk."""
-        return queries(self.by, self.scope)
+        return queries("named" if self.by == "unnamed" else self.by, self.scope)
 
     def parameters(self, after: Position, to: Position, limit: int = 0) -> Parameters:
         """The SQL parameters of a stretch."""
@@ -102,15 +105,16 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "late": self.late,
             "only": self.only_whole,
             "patients": PATIENTS,
+            "round": self.round,
+            "gone": self.by == "unnamed",
         }
 
     def scan(self, db: Connection, after: Position, limit: int) -> Stretch:
         """Pass at most `limit` versions; the stretch ends at `to` when there are no more. SnapshotGone when T was
         pruned: this opens every transaction that reads."""
         to = self.to
-        if self.job:
-            cohorts.must_be_selected(db, self.job)
-        if self.by == "cohort":
+        self.must_be_ready(db)
+        if self.by in ("cohort", "left"):
             (patient,) = db.execute(self.queries["horizon"], self.parameters(after, to)).fetchone()
             horizon = (patient or 0, keys.last(self.code))
             to = min(to, horizon) if horizon > after else to
@@ -120,6 +124,13 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def weigh(self, db: Connection, after: Position, limit: int) -> Stretch:
         """As `scan`, but may pass fewer versions although more follow; cheaper where it can be."""
         return self._pass(db, "weigh", after, self.to, limit) if self.by == "key" else self.scan(db, after, limit)
+
+    def must_be_ready(self, db: Connection) -> None:
+        """TransientError unless what the walk joins is there."""
+        if self.round:
+            named.must_be_there(db, self.job, self.round)
+        elif self.job:
+            cohorts.must_be_selected(db, self.job)
 
     def _pass(self, db: Connection, query: str, after: Position, to: Position, limit: int) -> Stretch:
         watermark, changed, key, *seen = db.execute(self.queries[query], self.parameters(after, to, limit)).fetchone()
@@ -143,8 +154,7 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
     """
     with store.reading() as db:
         pins.must_hold(db, walk.t)
-        if walk.job:
-            cohorts.must_be_selected(db, walk.job)
+        walk.must_be_ready(db)
         last = walk.last(db)
     if last is None:
         return
@@ -174,7 +184,7 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
 def _plan(walk: Walk, after: Position, to: Position, size: int) -> PartitionPlan:
     bounds: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(walk, after=after, to=to))
     bounds.update(after=list(after), to=list(to))
-    return PartitionPlan(kind=walk.kind, resource_type=walk.type, bounds=bounds, bytes=size)
+    return PartitionPlan(kind=walk.kind, resource_type=walk.type, bounds=bounds, bytes=size, round=walk.round)
 
 
 def walk_of(bounds: Mapping[str, Any]) -> Walk:

@@ -2,7 +2,10 @@
 select unindexed from state
 
 -- name: complete
-select number, patients, absent, wide, ifnull((select max(whole) from cohort where selection = number), 0)
+-- With how many patients are taken whole, and how many left.
+select number, patients, absent, wide,
+       (select count(*) from cohort where selection = number and share = 1),
+       (select count(*) from cohort where selection = number and share = 2)
   from selection where job = ? and state = 1
 
 -- name: is_complete
@@ -15,14 +18,17 @@ insert into selection (job, state, patients, absent, wide) values (?, 0, 0, 0, 0
 select 1 from selection where number = ? and state = 0
 
 -- name: put
-insert into cohort (selection, patient, whole) values (?, ?, ?)
-on conflict (selection, patient) do update set whole = max(whole, excluded.whole)
+-- Who is given twice: a member is more than somebody who left, one that is taken whole the most.
+insert into cohort (selection, patient, share) values (?, ?, ?)
+on conflict (selection, patient) do update
+   set share = case when max(share, excluded.share) = 2 then min(share, excluded.share) else max(share, excluded.share) end
 
 -- name: close
 -- :share: a cohort of more than one patient in so many is wide.
 update selection set state = 1, absent = :absent,
-       patients = (select count(*) from cohort where selection = :number),
-       wide = (select count(*) from cohort where selection = :number) * :share > (select ifnull(max(code), 0) from patient)
+       patients = (select count(*) from cohort where selection = :number and share < 2),
+       wide = (select count(*) from cohort where selection = :number and share < 2) * :share
+            > (select ifnull(max(code), 0) from patient)
  where number = :number
 
 -- name: abandon

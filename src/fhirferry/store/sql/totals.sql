@@ -21,4 +21,4 @@ select last_key from type where code = ?
 -- name: passed
 -- Of a cohort's patients: how many up to a code, and how many in all.
 select count(*) filter (where patient <= :patient), count(*) from cohort
- where selection = (select number from selection where job = :job and state = 1)
+ where share < 2 and selection = (select number from selection where job = :job and state = 1)

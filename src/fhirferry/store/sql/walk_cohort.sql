@@ -20,28 +20,28 @@ select max(patient)
 -- A member takes what changed after :since, one that is taken whole everything; with :only the others are not looked at
 -- (:late is then not after :since, so they would take nothing).
 select c.patient as patient, v.key as key,
-       case when v.changed <= :late and v.changed > case when c.whole then -1 else :since end
+       case when v.changed <= :late and v.changed > case when c.share then -1 else :since end
              and v.ended > :t and v.size > 0
             then v.size end as seen
   from cohort as c cross join version as v indexed by version_member
  where c.selection = (select number from selection where job = :job and state = 1)
-   and c.patient >= :c0 and c.patient <= :c1 and c.whole >= :only
+   and c.patient >= :c0 and c.patient <= :c1 and c.share between :only and 1
    and v.patient = c.patient and v.patient > 0
    and v.key > case when c.patient = :c0 then :k0 else :first end
    and v.key <= case when c.patient = :c1 then :k1 else :last end
 union all
 select c.patient, s.key,
-       case when v.changed <= :late and v.changed > case when c.whole then -1 else :since end
+       case when v.changed <= :late and v.changed > case when c.share then -1 else :since end
              and v.ended > :t and v.size > 0
              and not exists (
                select 1 from shared as o cross join cohort as m
                 where o.key = s.key and o.patient < c.patient
-                  and m.selection = c.selection and m.patient = o.patient
-                  and v.changed > case when m.whole then -1 else :since end)
+                  and m.selection = c.selection and m.patient = o.patient and m.share < 2
+                  and v.changed > case when m.share then -1 else :since end)
             then v.size end
   from cohort as c cross join shared as s indexed by shared_patient cross join version as v
  where c.selection = (select number from selection where job = :job and state = 1)
-   and c.patient >= :c0 and c.patient <= :c1 and c.whole >= :only
+   and c.patient >= :c0 and c.patient <= :c1 and c.share between :only and 1
    and s.patient = c.patient
    and s.key > case when c.patient = :c0 then :k0 else :first end
    and s.key <= case when c.patient = :c1 then :k1 else :last end
