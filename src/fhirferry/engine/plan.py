@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from fhirferry.engine.neighbours import goes_on
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.partition import Issue, Kind, Partition, PartitionPlan
@@ -53,8 +54,9 @@ class Planner:
     def next(self) -> tuple[Partition, ...]:
         """What the next unit works on; empty when there is none left to hand out.
 
-        One partition, or neighbours that together are small and no larger than a file may be. What failed before or
-        was begun goes alone. Raises the source's errors.
+        One partition, or neighbours that together are small and no larger than a file may be, or whose file may stay
+        below its least size. What failed before goes alone, and what was begun where files have no least size. Raises the
+        source's errors.
         """
         batch: list[Partition] = []
         room = min(SMALL, self._record.settings.max_file_size)
@@ -70,16 +72,17 @@ class Planner:
                 break
             size = partition.plan.bytes
             alone = not size or partition.attempt > 0 or partition.continuation is not None
-            if batch and (alone or size > room):
+            neighbour = goes_on(batch, partition, self._record)
+            if batch and not neighbour and (alone or size > room):
                 break
             if self._waiting:
                 self._waiting.popleft()
             else:
                 self._ahead = None
             batch.append(partition)
-            if alone:
+            if alone and not self._record.settings.min_file_size:
                 break
-            room -= size
+            room = 0 if alone else room - size
         return tuple(batch)
 
     def _peek(self) -> Partition | None:
@@ -108,10 +111,9 @@ class Planner:
             self._plan(_notes_plan(self._notes))
             return
         if self._fresh is None:
-            record = self._record
-            self._fresh = self._source.partitions(
-                record.request, self._transaction_time, record.settings.max_file_size, self._last
-            )
+            record, size = self._record, self._record.settings.max_file_size
+            size -= size // 32  # a cut comes behind the resource that reaches it: the last ones would be a file of their own
+            self._fresh = self._source.partitions(record.request, self._transaction_time, size, self._last)
         try:
             plan = next(self._fresh, None)
         except BaseException:

@@ -1,5 +1,7 @@
 """A unit of work: one partition from a continuation to its next commit point, which is the closing of its files; or
-several small ones, one after the other, because an increment of a few kilobytes a type should not pay for a commit each.
+several, one after the other: small ones, because an increment of a few kilobytes a type should not pay for a commit each,
+and those of which a filter leaves little, because files have a least size (B54). Neighbours whose lines may lie in one
+file share it: all of them are committed at once, or none.
 
 Stateless and repeatable. It reads pages, writes files that are whole or not there, and returns what it did; it changes
 nothing else, so it may run anywhere, twice, or be lost, without harm: every run draws a token of its own for its names
@@ -10,8 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from itertools import groupby
 
 import msgspec
 
@@ -19,7 +22,8 @@ from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
-from fhirferry.engine.plan import notes_of
+from fhirferry.engine.neighbours import lines_of
+from fhirferry.engine.plan import SMALL, notes_of
 from fhirferry.engine.writer import NdjsonWriter
 from fhirferry.faultpoints import reach
 from fhirferry.model.errors import FerryError
@@ -52,7 +56,8 @@ every page of output, and zeros when the unit has come in. From the thread that 
 
 class PartitionResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a unit did with one partition. continuation None = the partition's end. read: the resources that it took from
-    the source; files may hold fewer. issues: the first few; all are in the error file."""
+    the source; files may hold fewer. files: those that neighbours share are with the last of them. issues: the first few;
+    all are in the error file."""
 
     partition: int
     continuation: str | None
@@ -78,7 +83,12 @@ class _Cadence:
 
     @property
     def due(self) -> bool:
-        return self._pages_left == 0 or time.monotonic() - self._start >= self._seconds
+        return self._pages_left == 0 or self.late
+
+    @property
+    def late(self) -> bool:
+        """By the clock: then no partition is begun, however small the file still is."""
+        return time.monotonic() - self._start >= self._seconds
 
     def passed(self, size: int, stopping: Callable[[], bool]) -> None:
         """A page of `size` bytes went by. Sleeps until it is within the rate, or the unit is told to stop."""
@@ -92,12 +102,69 @@ class _Cadence:
             time.sleep(min(wait, 0.2))
 
 
+class _Files:
+    """What neighbours write: a file of their lines, and one of issues. Each is made by its first page (S19)."""
+
+    def __init__(self, order: UnitOrder, destination: Destination, first: Partition) -> None:
+        self.data: NdjsonWriter | None = None
+        self._errors: NdjsonWriter | None = None
+        self._settings = order.settings
+        self._destination = destination
+        self._first = first
+        self._token = os.urandom(8).hex()
+
+    @property
+    def size(self) -> int:
+        return 0 if self.data is None else self.data.raw_bytes
+
+    @property
+    def held(self) -> bool:
+        """Something is in it, and not enough to close it (B54)."""
+        return 0 < self.size < self._settings.min_file_size
+
+    @property
+    def enough(self) -> bool:
+        """No further partition needs to go into it."""
+        return self.size >= min(self._settings.max_file_size, max(SMALL, self._settings.min_file_size))
+
+    def write(self, page: Page) -> None:
+        if page.body:
+            self.data = self.data or self._new(*lines_of(self._first.plan))
+            self.data.write(page.body, page.count)
+            reach("page-written")
+        if page.issues:
+            self._errors = self._errors or self._new(Kind.ERROR, "OperationOutcome")
+            self._errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
+
+    def close(self) -> tuple[OutputFile, ...]:
+        return tuple(writer.close(self._first.number) for writer in self._writers())
+
+    def abort(self) -> None:
+        for writer in self._writers():
+            writer.abort()
+        with suppress(FerryError):  # one of them may have been whole already
+            self._destination.delete([writer.name for writer in self._writers()])
+
+    def _writers(self) -> list[NdjsonWriter]:
+        return [writer for writer in (self.data, self._errors) if writer is not None]
+
+    def _new(self, kind: Kind, resource_type: str) -> NdjsonWriter:
+        stem = f"{kind}-{resource_type}-{self._first.number}-{self._token}"
+        return NdjsonWriter(
+            self._destination,
+            self._destination.part_name(self._first.job_id, stem),
+            kind=kind,
+            type=resource_type,
+            compression=self._settings.compression,
+        )
+
+
 def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | None = None) -> UnitResult:
     """Carry each partition to its next commit point; `stopping` makes the next page's end one.
 
-    Raises the source's and the destination's errors when they come at the first partition: no file is left then, as far
-    as the destination lets it. At a later one the unit ends before it: what is whole gets committed, and the next unit
-    meets the trouble at its start.
+    Raises the source's and the destination's errors when they come at the first partition, or at one that shares files
+    with it: no file is left then, as far as the destination lets it. At a later one the unit ends before it: what is whole
+    gets committed, and the next unit meets the trouble at its start.
     """
     reach("unit-started")
     done: list[PartitionResult] = []
@@ -107,14 +174,17 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | N
         closing(order.connections.open_destination(order.destination_uri)) as destination,
     ):
         cadence = _Cadence(order.settings, order.rate)
-        for partition in order.partitions:
+        for _, same in groupby(order.partitions, lambda each: lines_of(each.plan)):
+            neighbours = list(same)
             try:
-                done.append(_run(partition, order, source, destination, cadence, stopping, on_page))
+                results = _share(neighbours, order, source, destination, cadence, stopping, on_page)
             except Exception:
                 if not done:
                     raise
                 break
-            if done[-1].continuation is not None or cadence.due or stopping():
+            done += results
+            unfinished = len(results) < len(neighbours) or results[-1].continuation is not None
+            if unfinished or cadence.due or stopping():
                 break
         try:
             destination.sync()
@@ -126,86 +196,89 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | N
     return tuple(done)
 
 
-def _run(
-    partition: Partition,
+def _share(
+    neighbours: Sequence[Partition],
     order: UnitOrder,
     source: Source,
     destination: Destination,
     cadence: _Cadence,
     stopping: Callable[[], bool],
     on_page: OnPage | None,
-) -> PartitionResult:
-    token = os.urandom(8).hex()
+) -> list[PartitionResult]:
+    """Results of the leading ones, at least of the first: until their files are closed, all together."""
+    files = _Files(order, destination, neighbours[0])
+    done: list[PartitionResult] = []
+    try:
+        for partition in neighbours:
+            result = _run(partition, order, source, files, cadence, stopping, on_page)
+            if result is None:
+                break
+            done.append(result)
+            due = cadence.late or (cadence.due and not files.held)
+            if result.continuation is not None or files.enough or due or stopping():
+                break
+        done[-1] = msgspec.structs.replace(done[-1], files=files.close())
+    except BaseException:
+        files.abort()
+        raise
+    return done
+
+
+def _run(
+    partition: Partition,
+    order: UnitOrder,
+    source: Source,
+    files: _Files,
+    cadence: _Cadence,
+    stopping: Callable[[], bool],
+    on_page: OnPage | None,
+) -> PartitionResult | None:
+    """None: it has nothing that the file has room for, so it was not begun."""
     settings = order.settings
-
-    def new_file(kind: Kind, resource_type: str) -> NdjsonWriter:
-        stem = f"{kind}-{resource_type}-{partition.number}-{token}"
-        return NdjsonWriter(
-            destination,
-            destination.part_name(partition.job_id, stem),
-            kind=kind,
-            type=resource_type,
-            compression=settings.compression,
-        )
-
     kind = partition.plan.kind
-    type_of_lines = partition.plan.resource_type if kind is Kind.OUTPUT else "Bundle"
     transform = transform_for(order.request, partition.plan)
     continuation = partition.continuation
-    data: NdjsonWriter | None = None
-    errors: NdjsonWriter | None = None
+    begun = False
     issue_count, first_issues = 0, list[Issue]()
     resources, size = 0, 0
     most = min(settings.page_bytes, settings.max_file_size)
-    try:
-        while True:
-            room = settings.max_file_size - (data.raw_bytes if data else 0)
-            # What a filter leaves of a page is not known before: near the end of a file pages would become tiny.
-            limit = min(most, room) if transform is None else most
-            if kind is Kind.ERROR:
-                raw = Page(body=b"", count=0, continuation=None, issues=notes_of(partition.plan))
-            else:
-                raw = source.read(partition.plan.bounds, continuation, settings.page_resources, limit)
-            reach("page-read")
-            page = raw if transform is None else transform(raw)
-            if len(page.body) > room:
-                if data is not None:
-                    break  # it opens the next file, in the next unit (S20)
-                if page.count > 1:  # cut resources are marked as such, which may make them larger
-                    most = max(1, most // 2)
-                    continue
-            continuation = page.continuation
-            if page.body:
-                data = data or new_file(kind, type_of_lines)
-                data.write(page.body, page.count)
-                reach("page-written")
-            if raw.body and kind is Kind.OUTPUT:
-                resources, size = resources + raw.count, size + len(raw.body)
-                if on_page is not None:
-                    on_page(partition, resources, size)
-            if page.issues:
-                errors = errors or new_file(Kind.ERROR, "OperationOutcome")
-                errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
-                issue_count += len(page.issues)
-                first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
-            cadence.passed(len(raw.body), stopping)
-            if continuation is None or cadence.due or stopping():
-                break
-            if data is not None and data.raw_bytes >= settings.max_file_size:
-                break
-        files = tuple(w.close(partition.number) for w in (data, errors) if w is not None)
-    except BaseException:
-        writers = [writer for writer in (data, errors) if writer is not None]
-        for writer in writers:
-            writer.abort()
-        with suppress(FerryError):  # one of them may have been whole already
-            destination.delete([writer.name for writer in writers])
-        raise
+    while True:
+        room = settings.max_file_size - files.size
+        # What a filter leaves of a page is not known before: near the end of a file pages would become tiny.
+        limit = min(most, room) if transform is None else most
+        if kind is Kind.ERROR:
+            raw = Page(body=b"", count=0, continuation=None, issues=notes_of(partition.plan))
+        else:
+            raw = source.read(partition.plan.bounds, continuation, settings.page_resources, limit)
+        reach("page-read")
+        page = raw if transform is None else transform(raw)
+        if len(page.body) > room:
+            if page.count > 1 and (not files.size or files.held):
+                most = max(1, most // 2)  # cut resources are marked as such, which may make them larger
+                continue
+            if files.size:
+                if not begun:
+                    return None
+                break  # it opens the next file, in the next unit (S20)
+        begun = True
+        continuation = page.continuation
+        files.write(page)
+        if raw.body and kind is Kind.OUTPUT:
+            resources, size = resources + raw.count, size + len(raw.body)
+            if on_page is not None:
+                on_page(partition, resources, size)
+        issue_count += len(page.issues)
+        first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
+        cadence.passed(len(raw.body), stopping)
+        if continuation is None or (cadence.due and not files.held) or stopping():
+            break
+        if files.size >= settings.max_file_size:
+            break
     return PartitionResult(
         partition=partition.number,
         continuation=continuation,
         read=Total(resources=resources, bytes=size),
-        files=files,
+        files=(),
         issue_count=issue_count,
         issues=tuple(first_issues),
     )
