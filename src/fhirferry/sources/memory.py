@@ -14,7 +14,7 @@ import msgspec
 
 from fhirferry.bulkdata.deletions import BUNDLE_ENTRIES, deletion_bundle
 from fhirferry.fhir.resource import Deletion, Resource, read_resource
-from fhirferry.model.cohort import Cohort, Selection
+from fhirferry.model.cohort import Cohort, Selection, Share
 from fhirferry.model.errors import SnapshotGone, TransientError
 from fhirferry.model.instant import DAY, FOREVER, Clock, Instant, format_instant
 from fhirferry.model.partition import Kind, Page, PartitionPlan, Total
@@ -48,7 +48,8 @@ class MemorySource:
         self._keys = 0
         self._current: dict[tuple[str, str], _Version] = {}
         self._pins: dict[str, tuple[Instant, Instant]] = {}
-        self._cohorts: dict[str, dict[str, bool]] = {}
+        self._cohorts: dict[str, dict[str, Share]] = {}
+        self._rounds: dict[tuple[str, int], set[int]] = {}
         self._watermark = self._last_t = self._last_stamp = 0
         self._failures: list[Exception] = []
 
@@ -75,6 +76,7 @@ class MemorySource:
         now = self._clock()
         self._pins = {job: pin for job, pin in self._pins.items() if pin[1] > now}
         self._cohorts = {job: cohort for job, cohort in self._cohorts.items() if job in self._pins}
+        self._rounds = {(job, round_): found for (job, round_), found in self._rounds.items() if job in self._pins}
         bounds = [self._last_stamp, *(t for t, _ in self._pins.values()), *([] if before is None else [before])]
         self._watermark = max(self._watermark, min(bounds))
         self._versions = [version for version in self._versions if version.ended > self._watermark]
@@ -129,11 +131,14 @@ class MemorySource:
     def release(self, job_id: str) -> None:
         self._pins.pop(job_id, None)
         self._cohorts.pop(job_id, None)
+        self._rounds = {place: found for place, found in self._rounds.items() if place[0] != job_id}
 
-    def members(self, request: ExportRequest, transaction_time: Instant) -> Cohort | None:
+    def members(
+        self, request: ExportRequest, transaction_time: Instant, named: Iterable[str] | None = None
+    ) -> Cohort | None:
         self._must_hold(transaction_time)
         at = partial(self._at, transaction_time)
-        return members(request, transaction_time, at) if request.has_cohort else None
+        return members(request, transaction_time, at, named) if request.has_cohort else None
 
     def _at(self, t: Instant, kind: str, ident: str) -> Any:
         for version in self._versions:
@@ -141,16 +146,44 @@ class MemorySource:
                 return decode(version.body)
         return None
 
-    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, bool]]) -> Selection:
+    def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, Share]]) -> Selection:
         self._must_hold(transaction_time)
         if job_id not in self._cohorts:
-            cohort: dict[str, bool] = {}
-            for ident, whole in patients:
-                cohort[ident] = whole or cohort.get(ident, False)
-            self._cohorts[job_id] = cohort
+            given = list(patients)
+            rank = [Share.LEFT, Share.SINCE, Share.WHOLE]
+            self._cohorts[job_id] = {ident: share for share in rank for ident, one in given if one == share}
         known = set().union(*(version.patients for version in self._versions if version.type != "Group"))
-        count = len(known & set(self._cohorts[job_id]))
-        return Selection(patients=count, absent=len(self._cohorts[job_id]) - count)
+        chosen = self._members(job_id)
+        return Selection(patients=len(known & chosen), absent=len(chosen - known))
+
+    def name(
+        self,
+        request: ExportRequest,
+        transaction_time: Instant,
+        job_id: str,
+        round: int,  # noqa: A002 - the word of PartitionPlan
+        references: Iterable[tuple[str, bool]],
+    ) -> None:
+        self._must_hold(transaction_time)
+        there = {
+            f"{version.type}/{version.id}": version for version in self._versions if version.visible(transaction_time)
+        }
+        gone_out = {
+            key for (job, earlier), keys in self._rounds.items() if job == job_id and earlier < round for key in keys
+        }
+        for name, kind in ((name, kind) for name in self._types(request) for kind in (Kind.OUTPUT, Kind.DELETED)):
+            gone_out.update(v.key for v in self._walk(_fixed(kind, name, transaction_time, request, job_id)))
+        may = self._members(job_id) if request.has_cohort else set().union(*(v.patients for v in self._versions))
+        found = self._rounds.setdefault((job_id, round), set())
+        for reference, wanted in references:
+            version = there.get(reference)
+            if version is None or (request.level != "system" and (version.type == "Group" or version.patients - may)):
+                continue
+            told = _told_since(request) if version.body is None else request.since
+            new = version.head.changed > (told or 0)
+            deletion = version.body is None and (wanted or told is None)
+            if (wanted or new) and not deletion and version.key not in gone_out:
+                found.add(version.key)
 
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         found = {}
@@ -168,31 +201,30 @@ class MemorySource:
         target_bytes: int,
         after: PartitionPlan | None = None,
         job_id: str = "",
+        round: int = 0,  # noqa: A002 - the word of PartitionPlan
     ) -> Iterator[PartitionPlan]:
         self._must_hold(transaction_time)
-        if request.has_cohort:
+        if round:
+            self._round(job_id, round)
+        elif request.has_cohort:
             self._cohort(job_id)
-        kinds = (Kind.OUTPUT,) if request.since is None else (Kind.OUTPUT, Kind.DELETED)
-        for name, kind in ((name, kind) for name in self._types(request) for kind in kinds):
+        types = sorted({version.type for version in self._versions}) if round else self._types(request)
+        for name, kind in ((name, kind) for name in types for kind in (Kind.OUTPUT, Kind.DELETED)):
             start = [-1, -1]
             if after is not None:
                 if (name, kind) != (after.resource_type, after.kind):
                     continue
                 start, after = after.bounds["to"], None
-            fixed = _fixed(kind, name, transaction_time, request, job_id)
+            fixed = _fixed(kind, name, transaction_time, request, job_id, round)
             filled, end = 0, start
             for version in self._walk(fixed):
                 if self._position(version, fixed) > start:
-                    filled, end = filled + _weight(version), self._position(version, fixed)
+                    filled, end = filled + _weight(version, kind), self._position(version, fixed)
                 if filled >= target_bytes:
-                    yield PartitionPlan(
-                        kind=kind, resource_type=name, bounds={**fixed, "after": start, "to": end}, bytes=filled
-                    )
+                    yield _plan(fixed, start, end, filled)
                     filled, start = 0, end
             if filled:
-                yield PartitionPlan(
-                    kind=kind, resource_type=name, bounds={**fixed, "after": start, "to": end}, bytes=filled
-                )
+                yield _plan(fixed, start, end, filled)
 
     def read(self, bounds: Mapping[str, Any], continuation: str | None, max_resources: int, max_bytes: int) -> Page:
         if self._failures:
@@ -207,11 +239,11 @@ class MemorySource:
         for version in self._walk(bounds):
             if not start < self._position(version, bounds) <= bounds["to"]:
                 continue
-            more = bool(taken) and (len(taken) == max_resources or size + _weight(version) > max_bytes)
+            more = bool(taken) and (len(taken) == max_resources or size + _weight(version, kind) > max_bytes)
             if more:
                 break
             taken.append(version)
-            size += _weight(version)
+            size += _weight(version, kind)
         following = "{}.{}".format(*self._position(taken[-1], bounds)) if more else None
         if kind is Kind.DELETED:
             body = deletion_bundle(bounds["type"], [version.id for version in taken]) + b"\n" if taken else b""
@@ -226,38 +258,60 @@ class MemorySource:
         """Nothing to give back."""
 
     def _types(self, request: ExportRequest) -> Sequence[str]:
-        there = {version.type for version in self._versions}
+        there = {version.type for version in self._versions} - ({"Provenance"} if request.provenance else set())
         return sorted(there if request.types is None else there.intersection(request.types))
 
-    def _cohort(self, job_id: str) -> Mapping[str, bool]:
+    def _cohort(self, job_id: str) -> Mapping[str, Share]:
         if job_id not in self._cohorts:
             raise TransientError(f"the patients of job {job_id} are not selected")
         return self._cohorts[job_id]
 
+    def _members(self, job_id: str) -> set[str]:
+        return {ident for ident, share in self._cohort(job_id).items() if share != Share.LEFT}
+
+    def _round(self, job_id: str, number: int) -> set[int]:
+        if (job_id, number) not in self._rounds:
+            raise TransientError(f"what round {number} of job {job_id} exports is not named")
+        return self._rounds[job_id, number]
+
     def _walk(self, bounds: Mapping[str, Any]) -> Sequence[_Version]:
         """What is meant, in order."""
-        found = [
-            version
-            for version in self._versions
-            if version.type == bounds["type"]
-            and (version.body is None) == (bounds["kind"] == Kind.DELETED)
-            and version.visible(bounds["t"])
-            and version.head.changed <= axis.last_instant(bounds["t"], bounds["until"])
-            and self._is_meant(version, bounds)
-        ]
+        there = [v for v in self._versions if v.type == bounds["type"] and v.visible(bounds["t"])]
+        if bounds["round"]:
+            keys = self._round(bounds["job"], bounds["round"])
+            found = [v for v in there if v.key in keys and (v.body is None) == (bounds["kind"] == Kind.DELETED)]
+        elif bounds["kind"] == Kind.DELETED:
+            found = [v for v in there if self._is_told(v, bounds) or self._left(v, bounds)]
+        else:
+            found = [v for v in there if v.body is not None and self._is_meant(v, bounds)]
         return sorted(found, key=lambda version: self._position(version, bounds))
 
     def _is_meant(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
+        if version.head.changed > axis.last_instant(bounds["t"], bounds["until"]):
+            return False
         new = bounds["since"] is None or version.head.changed > bounds["since"]
         if bounds["level"] == "system":
             return new
         if not bounds["cohort"]:
             return new and bool(version.patients)
-        cohort = self._cohort(bounds["job"])
+        members = self._members(bounds["job"])
         if version.type == "Group":
-            return new and bool(cohort) and version.body is not None and version.id == bounds["group"]
-        mine = version.patients & set(cohort)
-        return bool(mine) and (new or (version.body is not None and any(cohort[ident] for ident in mine)))
+            return new and bool(members) and version.body is not None and version.id == bounds["group"]
+        shares = {self._cohort(bounds["job"])[ident] for ident in version.patients & members}
+        return bool(shares) and (new or (version.body is not None and Share.WHOLE in shares))
+
+    def _is_told(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
+        """A deletion that is."""
+        told = bounds["told"]
+        new = version.body is None and told is not None and version.head.changed > told
+        return new and self._is_meant(version, bounds)
+
+    def _left(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
+        """What patients who left had, and no member has."""
+        if not bounds["left"] or version.type == "Group" or version.patients & self._members(bounds["job"]):
+            return False
+        known = version.body is not None or version.head.changed > bounds["since"]
+        return known and bool(version.patients & set(self._cohort(bounds["job"])))
 
     @staticmethod
     def _position(version: _Version, bounds: Mapping[str, Any]) -> list[int]:
@@ -269,21 +323,37 @@ class MemorySource:
             raise SnapshotGone(f"pruned up to {format_instant(self._watermark)}; start a new export")
 
 
-def _weight(version: _Version) -> int:
-    """Bytes of its line; of a deletion about what its entry takes in a Bundle."""
-    return version.head.size or 128
+def _weight(version: _Version, kind: Kind) -> int:
+    """Bytes of its line; of what is told as deleted about what its entry takes in a Bundle."""
+    return 128 if kind is Kind.DELETED else version.head.size
 
 
-def _fixed(kind: Kind, name: str, t: Instant, request: ExportRequest, job_id: str) -> dict[str, Any]:
-    """What all partitions of a type have in their bounds. group: the one that goes out itself."""
+def _told_since(request: ExportRequest) -> Instant | None:
+    """Deletions after this are told; None: no deletions."""
+    return 0 if request.since is None and "_deleted" in request.include_associated_data else request.since
+
+
+def _plan(fixed: dict[str, Any], start: list[int], end: list[int], size: int) -> PartitionPlan:
+    bounds = {**fixed, "after": start, "to": end}
+    return PartitionPlan(
+        kind=fixed["kind"], resource_type=fixed["type"], bounds=bounds, bytes=size, round=fixed["round"]
+    )
+
+
+def _fixed(kind: Kind, name: str, t: Instant, request: ExportRequest, job_id: str, round_: int = 0) -> dict[str, Any]:
+    """What all partitions of a type have in their bounds. group: the one that goes out itself. left: whether those who
+    left are told of."""
     return {
         "kind": kind,
         "type": name,
         "t": t,
         "since": request.since,
+        "told": _told_since(request),
         "until": request.until,
         "level": request.level,
         "cohort": request.has_cohort,
-        "group": request.group_id if request.patients is None else None,
+        "left": request.left_members == "delete",
+        "group": None if request.has_list else request.group_id,
         "job": job_id,
+        "round": round_,
     }

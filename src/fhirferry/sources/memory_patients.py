@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,10 +58,12 @@ def _is_within(period: Mapping[str, str], t: Instant) -> bool:
     return begun and t < parse_instant(end) + unit
 
 
-def members(request: ExportRequest, t: Instant, at: At) -> Cohort:
+def members(request: ExportRequest, t: Instant, at: At, given: Iterable[str] | None = None) -> Cohort:
     """`Source.members` of a request that has a cohort. at(type, id): a resource at T, decoded, or None."""
     issues: list[Issue] = []
-    named = set(request.patients or ())
+    if given is None and request.patient_list is not None:
+        raise ValueError("the list of patients that the request stands for is missing")
+    named = set((request.patients or ()) if given is None else given)
     if request.group_id is not None:
         group = at("Group", request.group_id)
         if group is None:
@@ -69,7 +71,7 @@ def members(request: ExportRequest, t: Instant, at: At) -> Cohort:
         found = _members_of(group, t, at, {request.group_id}, issues)
         if not found:
             issues.append(_warning("nobody is in the group"))
-        if request.patients is None:
+        if not request.has_list:
             return Cohort(patients=iter(sorted(found)), issues=tuple(issues))
         if named - found:
             raise PatientNotFound(f"not in the group: {', '.join(sorted(named - found)[:5])}")

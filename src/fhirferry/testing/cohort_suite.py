@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from fhirferry.model.cohort import Share
 from fhirferry.model.errors import GroupNotFound, PatientNotFound, TransientError
 from fhirferry.model.instant import DAY, Instant, parse_instant
 from fhirferry.model.partition import Kind, PartitionPlan
 from fhirferry.model.request import ExportRequest
-from fhirferry.testing.source_suite import START, Dock, Exported, export, group, of, pages, resource
+from fhirferry.testing.source_suite import START, Dock, Exported, export, group, of, pages, resource, shares
 
 
 def named(dock: Dock, t: Instant, *patients: str, **options: Any) -> Exported:
@@ -215,7 +216,7 @@ class CohortSuite:
         dock.write([group("g", "Patient/unseen", "Patient/never")])
         t = dock.source.snapshot("job")
         assert names(of_group(dock, t)) == {"Observation/1", "Group/g"}
-        chosen = dock.source.select("job", t, [("unseen", False), ("never", True)])
+        chosen = dock.source.select("job", t, [("unseen", Share.SINCE), ("never", Share.WHOLE)])
         assert (chosen.patients, chosen.absent) == (1, 1)
 
     def test_l4_since_is_of_each_resource_never_of_the_patients(self, dock: Dock) -> None:
@@ -292,7 +293,7 @@ class CohortSuite:
         ):
             with pytest.raises(TransientError, match="not selected"):
                 ask()
-        dock.source.select("job", t, [("a", False)])
+        dock.source.select("job", t, [("a", Share.SINCE)])
         plans = list(dock.source.partitions(request, t, 1, None, "job"))
         assert dock.source.read(plans[0].bounds, None, 10, 1000).count == 1
         assert dock.source.select("job", t, []).patients == 1, "it stays as it is"
@@ -300,14 +301,14 @@ class CohortSuite:
         with pytest.raises(TransientError, match="not selected"):
             dock.source.read(plans[0].bounds, None, 10, 1000)
         dock.source.renew("job", t)
-        assert dock.source.select("job", t, [("a", False)]).patients == 1
+        assert dock.source.select("job", t, [("a", Share.SINCE)]).patients == 1
         assert dock.source.read(plans[0].bounds, None, 10, 1000).count == 1
 
     def test_a_cohort_goes_when_its_pin_lapses(self, dock: Dock) -> None:
         fill(dock, "a")
         t = dock.source.snapshot("job")
         request = ExportRequest(level="patient", patients=("a",))
-        dock.source.select("job", t, [("a", False)])
+        dock.source.select("job", t, [("a", Share.SINCE)])
         dock.prune()
         assert list(dock.source.partitions(request, t, 1, None, "job"))
         dock.clock.now += 2 * DAY
@@ -341,7 +342,7 @@ class CohortSuite:
             dock.delete(f"Observation/{ident}-1")
         t = dock.source.snapshot("job")
         request = ExportRequest(level="patient", patients=tuple(people[2:9]), since=since)
-        dock.source.select("job", t, ((ident, ident == "p4") for ident in people[2:9]))
+        dock.source.select("job", t, shares(people[2:9], whole=["p4"]))
         plans = list(dock.source.partitions(request, t, 1_500, None, "job"))
         assert len(plans) > 6
         assert all(plan.bytes for plan in plans)
@@ -368,7 +369,7 @@ class CohortSuite:
         dock.put("Observation/a", "new", subject=of("a"))
         t = dock.source.snapshot("two")
         dock.put("Observation/b", "later", subject=of("b"))
-        dock.source.select("two", t, [("a", False), ("b", True), ("c", False)])
+        dock.source.select("two", t, shares("abc", whole="b"))
         group_level = {"level": "group", "group_id": "g"}
         for request in (
             {"level": "patient"},

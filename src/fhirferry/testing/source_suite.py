@@ -12,7 +12,7 @@ What a source does for exports of patients and groups is in `cohort_suite.Cohort
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from fhirferry.fhir.resource import Deletion, Resource, read_resource
+from fhirferry.model.cohort import Share
 from fhirferry.model.errors import SnapshotGone
 from fhirferry.model.instant import DAY, SECOND, Instant, format_instant
 from fhirferry.model.partition import Issue, Kind, Page, PartitionPlan
@@ -106,6 +107,16 @@ class Exported(msgspec.Struct):
     lines: list[bytes] = []
 
 
+def shares(
+    members: Iterable[str], *, whole: Container[str] = (), left: Iterable[str] = ()
+) -> Iterator[tuple[str, Share]]:
+    """A cohort as `select` is given it."""
+    for ident in members:
+        yield ident, Share.WHOLE if ident in whole else Share.SINCE
+    for ident in left:
+        yield ident, Share.LEFT
+
+
 def export(
     source: Source,
     t: Instant,
@@ -115,17 +126,18 @@ def export(
     max_bytes: int = 1_000,
     job: str = "",
     whole: Sequence[str] = (),
+    left: Sequence[str] = (),
     **request: Any,
 ) -> Exported:
     """Run a whole export with small partitions and pages; checks on the way what every page promises (S18). job: whose
-    cohort is made for it, where it has one, with these patients whole."""
+    cohort is made for it, where it has one, with these patients whole, and these who left."""
     result = Exported()
     asked = ExportRequest(**request)
-    job = job or asked.hash(f"{t} {sorted(whole)}")
+    job = job or asked.hash(f"{t} {sorted(whole)} {sorted(left)}")
     cohort = source.members(asked, t)
     if cohort is not None:
         result.issues += cohort.issues
-        source.select(job, t, ((ident, ident in whole) for ident in cohort.patients))
+        source.select(job, t, shares(cohort.patients, whole=whole, left=left))
     for plan in source.partitions(asked, t, target_bytes, None, job):
         plan = msgspec.json.decode(msgspec.json.encode(plan), type=PartitionPlan)  # as the ledger keeps it
         for page in pages(source, plan, max_resources=max_resources, max_bytes=max_bytes):
