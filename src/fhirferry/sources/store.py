@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fhirferry.model.cohort import Cohort, Selection, Share
@@ -58,6 +58,9 @@ class StoreSource:
         references: Iterable[tuple[str, bool]],
     ) -> None:
         self._store.name(request, transaction_time, job_id, round, references)
+
+    def associated(self, transaction_time: Instant, references: Sequence[str], *, latest: bool) -> Sequence[str]:
+        return self._store.associated(transaction_time, references, latest=latest)
 
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         return self._store.totals(request, transaction_time, job_id)

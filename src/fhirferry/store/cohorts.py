@@ -126,6 +126,7 @@ def sweep(store: SqliteStore) -> None:
         if row is None:
             return
         with store.writing() as db:
-            removed = db.execute(_SQL["sweep"], {"number": row[0], "limit": AT_ONCE}).rowcount
+            asked = {"number": row[0], "limit": AT_ONCE}
+            removed = max(db.execute(_SQL[query], asked).rowcount for query in ("sweep", "sweep_relevant"))
             if removed < AT_ONCE:
                 db.execute(_SQL["forget"], (row[0],))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fhirferry.model.instant import Instant
-from fhirferry.store import cohorts, named, pins, sql
+from fhirferry.store import cohorts, named, pins, provenance, sql
 from fhirferry.store.keys import code as code_of
 
 if TYPE_CHECKING:
-    from fhirferry.store.sqlite import Connection
+    from fhirferry.store.sqlite import Connection, SqliteStore
 
 BATCH = 2000
 BATCH_BYTES = 32_000_000
@@ -45,6 +45,14 @@ def raise_watermark(db: Connection, before: Instant | None, clock: Instant) -> P
     return Pruned(watermark=watermark, lapsed_pins=lapsed)
 
 
+def keep_targets(store: SqliteStore) -> None:
+    """What is deleted stays about what it was about: in small transactions, ahead of the few that `remove` may meet."""
+    with store.reading() as db:
+        if not provenance.is_in_use(db):
+            return
+    provenance.index(store)
+
+
 def remove(db: Connection, so_far: Pruned) -> tuple[Pruned, bool]:
     """One batch of versions that ended at or before the watermark; and whether there may be more."""
     keys: list[int] = []
@@ -57,6 +65,7 @@ def remove(db: Connection, so_far: Pruned) -> tuple[Pruned, bool]:
     listed = msgspec.json.encode(keys).decode()
     db.execute(_SQL["bodies"], (listed,))
     db.execute(_SQL["shared"], (listed,))
+    provenance.forget(db, listed)
     db.execute(_SQL["versions"], (listed,))
     counts: dict[int, int] = {}
     for key in keys:

@@ -28,6 +28,9 @@ def walks(
             whole = msgspec.structs.replace(whole, job=job_id, wide=cohort.wide)
         if scope == "one":
             whole = msgspec.structs.replace(whole, id=request.group_id)
+        if name == "Provenance" and scope in ("patients", "cohort"):
+            yield from _provenance(msgspec.structs.replace(whole, scope="about_patients"), request, cohort)
+            continue
         if cohort is None or cohort.members:  # of nobody there is nothing, and no Group either (L1)
             yield from _of_type(msgspec.structs.replace(whole, scope=scope), request, cohort)
         if scope == "cohort" and cohort is not None and cohort.has_left and request.left_members == "delete":
@@ -92,6 +95,22 @@ def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None) -> Iter
         yield msgspec.structs.replace(patients, late=min(since, late), only_whole=True)
     if told_since(request) is not None and whole.scope != "one":  # what is exported is there
         yield msgspec.structs.replace(timely, by="deleted")
+
+
+def _provenance(whole: Walk, request: ExportRequest, cohort: Cohort | None) -> Iterator[Walk]:
+    """What is in the compartments, and what has a target that is (B45)."""
+    if cohort is None:
+        yield from _of_type(whole, request, None)
+        return
+    told = told_since(request)
+    since, late = -1 if request.since is None else request.since, axis.last_instant(whole.t, request.until)
+    relevant = msgspec.structs.replace(whole, by="relevant", scope="all", since=since, late=late)
+    if cohort.members:
+        yield relevant
+    if cohort.members and told is not None:
+        yield msgspec.structs.replace(relevant, by="relevant deleted", since=told)
+    if cohort.has_left and request.left_members == "delete":
+        yield msgspec.structs.replace(relevant, by="relevant left")
 
 
 def _by_patient(whole: Walk, **how: Any) -> Walk:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Connection = sqlite3.Connection
 
 APPLICATION_ID = 0x46485253  # "FHRS"
-SCHEMAS = ("schema-1", "schema-2", "schema-3")
+SCHEMAS = ("schema-1", "schema-2", "schema-3", "schema-4")
 """Schema n + 1 is made of schema n by the n-th script: a new file starts before the first."""
 
 READER_CACHE = 16_000  # kB
@@ -132,6 +132,7 @@ class SqliteStore:
 
         with self.writing() as db:
             done = pruning.raise_watermark(db, before, self._clock())
+        pruning.keep_targets(self)
         more = True
         while more:
             with self.writing() as db:
@@ -187,6 +188,12 @@ class SqliteStore:
 
         naming.name(self, request, transaction_time, job_id, round, references)
 
+    def associated(self, transaction_time: Instant, references: Sequence[str], *, latest: bool) -> Sequence[str]:
+        """Which Provenance has one of the references as a target (Source.associated)."""
+        from fhirferry.store import provenance
+
+        return provenance.associated(self, transaction_time, references, latest=latest)
+
     def index(self, on_progress: Callable[[int, int], None]) -> int:
         """Find out which patients' the versions are that an earlier fhirferry wrote; returns how many those were.
         on_progress(done, all). In small transactions; who is interrupted and called again goes on."""
@@ -198,6 +205,7 @@ class SqliteStore:
         """What T holds of the request, by type (Source.totals)."""
         from fhirferry.store import totals
 
+        self._look_into_provenance(request, transaction_time, job_id)
         with self.reading() as db:
             return totals.totals(db, request, transaction_time, job_id)
 
@@ -212,6 +220,8 @@ class SqliteStore:
     ) -> Iterator[PartitionPlan]:
         """Cut the request (Source.partitions)."""
         done = None if after is None else walks.walk_of(after.bounds)
+        if not round:
+            self._look_into_provenance(request, transaction_time, job_id)
         with self.reading() as db:
             types = info.codes(db)
             if round:
@@ -241,8 +251,19 @@ class SqliteStore:
     ) -> Page:
         """The next page of a partition (Source.read). check: parse every line as well."""
         walk = walks.walk_of(bounds)
+        if walk.is_relevant:
+            from fhirferry.store import relevance
+
+            relevance.find(self, walk.job, walk.t)  # the job was taken up, its cohort selected anew
         with self.reading() as db:
             return paging.read(db, walk, continuation, max_resources, max_bytes, check=check)
+
+    def _look_into_provenance(self, request: ExportRequest, t: Instant, job_id: str) -> None:
+        """Of patients it is exported by what it is about, which is looked up when a job first needs it (B45)."""
+        if request.level != "system":
+            from fhirferry.store import relevance
+
+            relevance.prepare(self, request, t, job_id)
 
     def reading(self) -> _Transaction:
         """A transaction that sees one state of the store; keep it short."""

@@ -80,7 +80,7 @@ def _length(db: Connection, walk: Walk, position: tuple[int, int]) -> float:
     if walk.by == "cohort":
         passed, all_ = db.execute(_SQL["passed"], {"job": walk.job, "patient": position[0]}).fetchone()
         return float(all_ / max(passed, 1))
-    if walk.by == "key":
+    if walk.by in ("key", "relevant"):
         (last,) = db.execute(_SQL["last_key"], (walk.code,)).fetchone()
         return float((last - keys.first(walk.code)) / (position[1] - keys.first(walk.code)))
     return 1.0

@@ -30,6 +30,9 @@ CHUNK = 20_000
 PATIENTS = 5_000
 """Patients of a cohort that one step passes at most."""
 
+_FILES = {"unnamed": "named", "relevant deleted": "relevant", "relevant left": "relevant"}
+_TOLD = {"relevant deleted": 1, "relevant left": 2}
+
 
 @lru_cache(maxsize=16)
 def queries(by: str, scope: str) -> dict[str, str]:
@@ -59,7 +62,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     (deletions of what was named). after, to: the stretch. scope: a name of scopes.sql. job, round: whose cohort, or what
     is named for whom. id: of the single resource. since, late, only_whole: what the walk by cohort takes of a patient:
     `changed` after `since`, and up to `late`; of those taken whole everything up to `late`, and with only_whole of nobody
-    else.
+    else. Provenance
+    of a cohort: "relevant", "relevant deleted", "relevant left" (see relevance.py).
     wide: of all walks of a job with a wide cohort.
     """
 
@@ -80,12 +84,12 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def kind(self) -> Kind:
-        return Kind.DELETED if self.by in ("deleted", "left", "unnamed") else Kind.OUTPUT
+        return Kind.OUTPUT if self.by in ("key", "time", "cohort", "named", "relevant") else Kind.DELETED
 
     @property
     def queries(self) -> dict[str, str]:
         """The SQL of this walk."""
-        return queries("named" if self.by == "unnamed" else self.by, self.scope)
+        return queries(_FILES.get(self.by, self.by), self.scope)
 
     def parameters(self, after: Position, to: Position, limit: int = 0) -> Parameters:
         """The SQL parameters of a stretch."""
@@ -107,6 +111,7 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "patients": PATIENTS,
             "round": self.round,
             "gone": self.by == "unnamed",
+            "told": _TOLD.get(self.by, 0),
         }
 
     def scan(self, db: Connection, after: Position, limit: int) -> Stretch:
@@ -125,8 +130,17 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """As `scan`, but may pass fewer versions although more follow; cheaper where it can be."""
         return self._pass(db, "weigh", after, self.to, limit) if self.by == "key" else self.scan(db, after, limit)
 
+    @property
+    def is_relevant(self) -> bool:
+        """Whether it goes over the Provenance of a cohort."""
+        return _FILES.get(self.by, self.by) == "relevant"
+
     def must_be_ready(self, db: Connection) -> None:
         """TransientError unless what the walk joins is there."""
+        if self.is_relevant:
+            from fhirferry.store import relevance  # few walks need it
+
+            relevance.must_be_known(db, self.job)
         if self.round:
             named.must_be_there(db, self.job, self.round)
         elif self.job:

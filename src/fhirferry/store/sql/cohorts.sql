@@ -48,5 +48,9 @@ select number from selection where state = 2 limit 1
 delete from cohort where selection = :number and patient in
   (select patient from cohort where selection = :number limit :limit)
 
+-- name: sweep_relevant
+delete from relevant where selection = :number and key in
+  (select key from relevant where selection = :number limit :limit)
+
 -- name: forget
 delete from selection where number = ?
