@@ -44,6 +44,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         changed (B29).
     left_members: "keep": nothing is said of patients who left since then; "delete": what they have is listed as deleted.
     handling: "strict", or "lenient" about what is not understood and cannot widen disclosure (B50).
+    passed_over: what was left out of a lenient request at its kick-off, each as text (B16).
     release: of FHIR, for what names mean: "R4" or "R4B".
     """
 
@@ -64,6 +65,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     new_members: str = "since"
     left_members: str = "keep"
     handling: str = "strict"
+    passed_over: tuple[str, ...] = ()
     release: str = "R4"
     output_format: str = NDJSON
 

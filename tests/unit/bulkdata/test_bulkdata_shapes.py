@@ -9,11 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fhirferry.bulkdata.kickoff import export_url, parse_export_url
 from fhirferry.bulkdata.manifest import manifest, read_manifest, sha256sums
 from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.model.errors import IllegalStep, RequestError
@@ -168,71 +165,3 @@ def test_b85_an_issue_is_one_line_of_an_error_file() -> None:
         "resourceType": "OperationOutcome",
         "issue": [{"severity": "error", "code": "invalid", "diagnostics": 'Patient/1: a "body"\nthat is no JSON'}],
     }
-
-
-INSTANTS = st.integers(min_value=0, max_value=4_000_000_000_000_000)
-
-
-@given(
-    types=st.none() | st.lists(st.sampled_from(["Patient", "Observation", "Encounter"]), min_size=1).map(tuple),
-    bounds=st.tuples(st.none() | INSTANTS, st.none() | INSTANTS),
-)
-def test_b28_b31_b32_a_kick_off_url_says_exactly_the_request(
-    types: tuple[str, ...] | None, bounds: tuple[int | None, int | None]
-) -> None:
-    since, until = bounds
-    if since is not None and until is not None and since >= until:
-        since = None
-    request = ExportRequest(types=types, since=since, until=until)
-    url = export_url("sqlite:///data/store.db", request)
-    assert replace(parse_export_url(url), url="") == request
-    assert parse_export_url(url).url == url
-
-
-def test_export_url_is_a_url_whatever_the_base() -> None:
-    request = ExportRequest(types=("Patient",))
-    assert (
-        export_url("file:///my data/ü#1.db/?mode=ro", request) == "file:///my%20data/%C3%BC#1.db/$export?_type=Patient"
-    )
-    assert export_url("https://h/a%20b", ExportRequest()) == "https://h/a%20b/$export"
-
-
-@pytest.mark.parametrize(
-    ("query", "wanted"),
-    [
-        ("", ExportRequest()),
-        ("?_type=Patient&_type=Observation", ExportRequest(types=("Observation", "Patient"))),
-        ("?_type=Patient%2CObservation", ExportRequest(types=("Observation", "Patient"))),
-        ("?%5Ftype=Patient", ExportRequest(types=("Patient",))),
-        ("?_since=2026-11-22T09:30:00.123+01:00", ExportRequest(since=T)),
-        ("?_since=2026-11-22T08%3A30%3A00.1230009Z", ExportRequest(since=T)),
-        ("?_until=2026-11-22T08:30:00.1230009Z", ExportRequest(until=T + 1)),
-        ("?_outputFormat=ndjson", ExportRequest()),
-        ("?_outputFormat=application/fhir+ndjson", ExportRequest()),
-        ("?_outputFormat=application%2Fndjson", ExportRequest()),
-    ],
-)
-def test_b27_b32_other_spellings_of_a_request_are_understood(query: str, wanted: ExportRequest) -> None:
-    for operation in ("$export", "%24export"):
-        assert replace(parse_export_url(f"https://h/fhir/{operation}{query}"), url="") == wanted
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("https://h/fhir/Patient", "not a kick-off URL"),
-        ("", "not a kick-off URL"),
-        ("https://h/fhir/Patient/$export", "'patient'"),
-        ("https://h/fhir/Group/7/$export", "'group'"),
-        ("https://h/fhir/$export?_elements=name.family", "not an element at the root"),
-        ("https://h/fhir/$export?_typeFilter=", "_typeFilter is empty"),
-        ("https://h/fhir/$export?organizeOutputBy=Patient", "organizeOutputBy"),
-        ("https://h/fhir/$export?_type=", "not a resource type"),
-        ("https://h/fhir/$export?_since=2026", "not an instant"),
-        ("https://h/fhir/$export?_since=2026-11-22T08:30:00Z&_since=2026-11-22T08:30:00Z", "twice"),
-        ("https://h/fhir/$export?_outputFormat=parquet", "parquet"),
-    ],
-)
-def test_b35_a_kick_off_that_cannot_be_honoured_is_refused(url: str, says: str) -> None:
-    with pytest.raises(RequestError, match=says):
-        parse_export_url(url)
