@@ -99,12 +99,14 @@ def pages(
 
 
 class Exported(msgspec.Struct):
-    """What an export brought: values of resources, and names of deleted ones, in the order they came."""
+    """What an export brought: values of resources, and names of deleted ones, in the order they came. rounds: in which
+    round what came."""
 
     values: dict[str, Any] = {}
     deleted: list[str] = []
     issues: list[Issue] = []
     lines: list[bytes] = []
+    rounds: dict[str, int] = {}
 
 
 def shares(
@@ -127,37 +129,54 @@ def export(
     job: str = "",
     whole: Sequence[str] = (),
     left: Sequence[str] = (),
+    rounds: Sequence[Iterable[str | tuple[str, bool]]] = (),
     **request: Any,
 ) -> Exported:
     """Run a whole export with small partitions and pages; checks on the way what every page promises (S18). job: whose
-    cohort is made for it, where it has one, with these patients whole, and these who left."""
+    cohort is made for it, where it has one, with these patients whole, and these who left. rounds: what each of the
+    rounds is given to name, wanted where nothing else is said."""
     result = Exported()
     asked = ExportRequest(**request)
-    job = job or asked.hash(f"{t} {sorted(whole)} {sorted(left)}")
+    given = [[(one, True) if isinstance(one, str) else one for one in round_] for round_ in rounds]
+    job = job or asked.hash(f"{t} {sorted(whole)} {sorted(left)} {given}")
     cohort = source.members(asked, t)
     if cohort is not None:
         result.issues += cohort.issues
         source.select(job, t, shares(cohort.patients, whole=whole, left=left))
-    for plan in source.partitions(asked, t, target_bytes, None, job):
-        plan = msgspec.json.decode(msgspec.json.encode(plan), type=PartitionPlan)  # as the ledger keeps it
-        for page in pages(source, plan, max_resources=max_resources, max_bytes=max_bytes):
-            lines = page.body.splitlines(keepends=True)
-            assert page.count == len(lines)
-            assert all(line.endswith(b"}\n") and len(line) > 2 for line in lines)
-            result.issues += page.issues
-            for line in lines:
-                body = msgspec.json.decode(line)
-                if plan.kind is Kind.DELETED:
-                    assert (body["resourceType"], body["type"]) == ("Bundle", "transaction")
-                    assert all(entry["request"]["method"] == "DELETE" for entry in body["entry"])
-                    result.deleted += [entry["request"]["url"] for entry in body["entry"]]
-                else:
-                    name = f"{body['resourceType']}/{body['id']}"
-                    assert body["resourceType"] == plan.resource_type
-                    assert name not in result.values, "once, and only once"
-                    result.values[name] = body["value"]
-                    result.lines.append(line)
+    for number in range(len(given) + 1):
+        if number:
+            source.name(asked, t, job, number, given[number - 1])
+        for plan in source.partitions(asked, t, target_bytes, None, job, number):
+            assert plan.round == number
+            plan = msgspec.json.decode(msgspec.json.encode(plan), type=PartitionPlan)  # as the ledger keeps it
+            for page in pages(source, plan, max_resources=max_resources, max_bytes=max_bytes):
+                result.issues += page.issues
+                for name in _taken(result, plan, page):
+                    assert name not in result.rounds, "once, and only once, there or deleted (B83)"
+                    result.rounds[name] = number
     return result
+
+
+def _taken(result: Exported, plan: PartitionPlan, page: Page) -> Iterator[str]:
+    """Add a page to the result; the names of what is in it."""
+    lines = page.body.splitlines(keepends=True)
+    assert page.count == len(lines)
+    assert all(line.endswith(b"}\n") and len(line) > 2 for line in lines)
+    for line in lines:
+        body = msgspec.json.decode(line)
+        if plan.kind is Kind.DELETED:
+            assert (body["resourceType"], body["type"]) == ("Bundle", "transaction")
+            assert all(entry["request"]["method"] == "DELETE" for entry in body["entry"])
+            names = [entry["request"]["url"] for entry in body["entry"]]
+            assert all(name.startswith(f"{plan.resource_type}/") for name in names)
+            result.deleted += names
+            yield from names
+        else:
+            name = f"{body['resourceType']}/{body['id']}"
+            assert body["resourceType"] == plan.resource_type
+            result.values[name] = body["value"]
+            result.lines.append(line)
+            yield name
 
 
 class SourceSuite:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +15,9 @@ from fhirferry.model.errors import FerryError
 from fhirferry.model.partition import PartitionPlan
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.memory import MemorySource
-from fhirferry.store import cohorts, walks
+from fhirferry.store import cohorts, naming, walks
 from fhirferry.store.sqlite import SqliteStore
-from fhirferry.testing.source_suite import START, Ticking, export, group, of, resource
+from fhirferry.testing.source_suite import START, Ticking, export, group, of, resource, shares
 
 PEOPLE = ["a", "b", "c", "d"]
 PERSON = st.sampled_from(PEOPLE)
@@ -31,6 +32,7 @@ ITEM = st.one_of(
         st.sampled_from(["Patient", "Observation", "Provenance", "Group"]), st.sampled_from(["a", "b", "1", "2"])
     ),
 )
+KIND = st.sampled_from(["Observation", "Provenance", "Practitioner", "Group", "Device"])
 STEP = st.one_of(st.lists(ITEM, min_size=1, max_size=8), st.just("snapshot"), st.just("prune"))
 WHO = st.one_of(
     st.just({"level": "patient"}),
@@ -42,7 +44,35 @@ WHO = st.one_of(
         st.lists(PERSON, min_size=1, max_size=2),
     ),
 )
-WHAT = st.sampled_from([{}, {}, {"types": ("Observation", "Patient")}, {"types": ("Group", "Provenance")}])
+WHO_OR_ALL = st.one_of(WHO, st.just({"level": "system"}))
+WHAT = st.sampled_from(
+    [
+        {},
+        {"types": ("Observation", "Patient")},
+        {"types": ("Group", "Provenance")},
+        {"include_associated_data": ("_deleted", "LatestProvenanceResources")},
+    ]
+)
+REFERENCE = st.builds("/".join, st.one_of(st.tuples(st.just("Patient"), PERSON), st.tuples(KIND, NAME)))
+NAMED = st.lists(st.dictionaries(REFERENCE, st.booleans(), min_size=3, max_size=12), max_size=2)
+
+
+class Ask(msgspec.Struct):
+    """An export. narrowed: to what changed since an earlier T. early: not of the last T."""
+
+    who: dict[str, Any]
+    what: dict[str, Any]
+    whole: list[str]
+    left: list[str]
+    named: list[dict[str, bool]]
+    narrowed: bool
+    until: bool
+    early: bool
+
+
+ASK = st.builds(
+    Ask, WHO_OR_ALL, WHAT, SOME, SOME, NAMED, narrowed=st.booleans(), until=st.booleans(), early=st.booleans()
+)
 
 
 def written(item: tuple[Any, ...], number: int) -> Resource | Deletion:
@@ -62,33 +92,35 @@ def written(item: tuple[Any, ...], number: int) -> Resource | Deletion:
     return resource(f"{kind}/{ident}", number, **members)
 
 
-def seen(source: MemorySource | SqliteStore, t: int, whole: list[str], request: dict[str, Any]) -> object:
+def seen(source: MemorySource | SqliteStore, t: int, ask: Ask, request: dict[str, Any]) -> object:
     """All that can be known of an export. The order within a type is the source's own affair."""
     asked = ExportRequest(**request)
-    job = asked.hash(f"{t} {sorted(whole)}")
+    job = asked.hash(f"{t} {ask}")
     sizes = {"target_bytes": 400, "max_resources": 2, "max_bytes": 300}
     try:
         cohort = source.members(asked, t)
         whom = None if cohort is None else list(cohort.patients)
-        found = export(source, t, whole=whole, **sizes, **request)
+        left = sorted(set(ask.left) - set(whom or ()))
+        rounds = [list(round_.items()) for round_ in ask.named]
+        found = export(source, t, job=job, whole=ask.whole, left=left, rounds=rounds, **sizes, **request)
         lines = sorted(found.lines)
-        assert source.totals(asked, t, job).keys() == {name.split("/")[0] for name in found.values}
-        assert sum(total.bytes for total in source.totals(asked, t, job).values()) == sum(map(len, lines))
-        return whom, lines, sorted(found.deleted), len(found.issues), source.totals(asked, t, job)
+        totals = source.totals(asked, t, job)
+        here = [(name, line) for name, line in zip(found.values, found.lines, strict=True) if not found.rounds[name]]
+        assert totals.keys() == {name.split("/")[0] for name, _ in here}
+        assert sum(total.bytes for total in totals.values()) == sum(len(line) for _, line in here)
+        return whom, lines, sorted(found.deleted), len(found.issues), totals, found.rounds
     except FerryError as error:
         return type(error)
 
 
 @pytest.mark.parametrize("wide", [0, 10**9], ids=["by patient", "by key"])
-@given(
-    steps=st.lists(STEP, min_size=2, max_size=8),
-    asked=st.lists(st.tuples(WHO, WHAT, SOME, st.booleans(), st.booleans()), min_size=2, max_size=4),
-)
-def test_the_store_exports_what_a_naive_evaluation_does(wide: int, steps: list[Any], asked: list[Any]) -> None:
+@given(steps=st.lists(STEP, min_size=2, max_size=8), asked=st.lists(ASK, min_size=2, max_size=4))
+def test_the_store_exports_what_a_naive_evaluation_does(wide: int, steps: list[Any], asked: list[Ask]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(cohorts, "WIDE", wide)
         patched.setattr(walks, "PATIENTS", 2)
         patched.setattr(walks, "CHUNK", 3)
+        patched.setattr(naming, "AT_ONCE", 4)
         ours, theirs = Ticking(), Ticking()
         memory = MemorySource(clock=theirs)
         with SqliteStore(f"{folder}/s", clock=ours, create=True) as store:
@@ -108,12 +140,17 @@ def test_the_store_exports_what_a_naive_evaluation_does(wide: int, steps: list[A
             moments.append(store.snapshot("end"))
             theirs.now = ours.now - 1
             assert moments[-1] == memory.snapshot("end")
-            for who, what, whole, narrowed, early in asked:
-                t = moments[-2] if early else moments[-1]
-                request = {**who, **what}
-                if narrowed:
-                    request["since"] = moments[0] if early or len(moments) < 3 else moments[-2]
-                assert seen(store, t, whole, request) == seen(memory, t, whole, request), request
+            for ask in asked:
+                t = moments[-2] if ask.early else moments[-1]
+                request = {**ask.who, **ask.what}
+                if ask.narrowed:
+                    request["since"] = moments[0] if ask.early or len(moments) < 3 else moments[-2]
+                    if ask.left and ExportRequest(**request).has_cohort:
+                        request["left_members"] = "delete"
+                if ask.until:
+                    request["until"] = moments[len(moments) // 2] + 1
+                if request.get("until", t) > request.get("since", 0):
+                    assert seen(store, t, ask, request) == seen(memory, t, ask, request), request
 
 
 def test_a_plan_goes_on_as_it_began_when_the_cohort_is_judged_otherwise(
@@ -137,11 +174,11 @@ def test_a_plan_goes_on_as_it_began_when_the_cohort_is_judged_otherwise(
             monkeypatch.setattr(cohorts, "WIDE", first)
             store.release("job")
             store.renew("job", t)
-            store.select("job", t, ((ident, ident == "p3") for ident in people[2:8]))
+            store.select("job", t, shares(people[2:8], whole=["p3"]))
             plans: list[PartitionPlan] = list(store.partitions(request, t, 100, None, "job"))
             monkeypatch.setattr(cohorts, "WIDE", then)
             store.release("job")
             store.renew("job", t)
-            store.select("job", t, ((ident, ident == "p3") for ident in people[2:8]))
+            store.select("job", t, shares(people[2:8], whole=["p3"]))
             for number, plan in enumerate(plans):
                 assert list(store.partitions(request, t, 100, plan, "job")) == plans[number + 1 :]

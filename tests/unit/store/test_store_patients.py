@@ -15,7 +15,7 @@ from fhirferry.model.request import ExportRequest
 from fhirferry.sqltext import statements
 from fhirferry.store import cohorts, groups, indexing, sql, sqlite
 from fhirferry.store.sqlite import SqliteStore
-from fhirferry.testing.source_suite import Ticking, export, group, of, pages, resource
+from fhirferry.testing.source_suite import Ticking, export, group, of, pages, resource, shares
 from tests.unit.store.test_store_paging import page_costs, steps
 
 PEOPLE = ("a", "b", "c")
@@ -142,7 +142,7 @@ def test_a_cohort_is_gone_when_its_job_is(store: SqliteStore, monkeypatch: pytes
     fill(store)
     for job in ("one", "two"):
         t = store.snapshot(job)
-        store.select(job, t, ((ident, False) for ident in PEOPLE))
+        store.select(job, t, shares(PEOPLE))
     store.release("one")
 
     def rows() -> tuple[int, int]:
@@ -170,7 +170,7 @@ def test_a_selection_that_was_interrupted_is_made_again(store: SqliteStore, monk
         store.select("job", t, broken())  # type: ignore[arg-type]
     with pytest.raises(TransientError, match="not selected"):
         store.totals(ExportRequest(level="patient", patients=("a",)), t, "job")
-    assert store.select("job", t, [("c", False)]).patients == 1
+    assert store.select("job", t, shares("c")).patients == 1
     assert store._db.execute("select count(*) from cohort").fetchone() == (1,)
 
 
@@ -184,7 +184,7 @@ def test_a_worker_that_lost_the_job_while_selecting_stops(
 
         def slow() -> object:
             yield "a", False
-            assert other.select("job", t, [("b", False), ("c", False)]).patients == 2
+            assert other.select("job", t, shares("bc")).patients == 2
             yield "a", False
 
         with pytest.raises(TransientError, match="somebody else"):
@@ -279,7 +279,7 @@ def test_l8_a_patient_with_much_costs_the_same_on_each_page(store: SqliteStore) 
     store.write([resource(f"Provenance/{number}", target=[of("a"), of("b")]) for number in range(4_000)])
     t = store.snapshot("job")
     store.write([resource("Patient/a"), resource("Patient/b"), *(resource(f"Patient/x{n}") for n in range(100))])
-    store.select("job", t, [("a", False), ("b", False)])
+    store.select("job", t, shares("ab"))
     request = ExportRequest(level="patient", patients=("a", "b"))
     assert store._db.execute("select wide from selection").fetchone() == (0,)
     for plan in store.partitions(request, t, 10**9, None, "job"):
@@ -294,7 +294,7 @@ def test_one_step_passes_a_bounded_number_of_patients(store: SqliteStore, monkey
     store.write([resource(f"Patient/{ident}") for ident in people])
     store.write([resource("Observation/first", subject=of("p00")), resource("Observation/last", subject=of("p39"))])
     t = store.snapshot("job")
-    store.select("job", t, ((ident, False) for ident in people))
+    store.select("job", t, shares(people))
     request = ExportRequest(level="patient", patients=tuple(people), types=("Observation",))
     (plan,) = store.partitions(request, t, 10**9, None, "job")
     read = list(pages(store, plan))
@@ -312,7 +312,7 @@ def test_totals_of_many_are_estimated_by_their_beginning(store: SqliteStore, mon
         monkeypatch.setattr(cohorts, "WIDE", wide)
         store.release("job")
         store.renew("job", t)
-        store.select("job", t, ((ident, False) for ident in chosen))
+        store.select("job", t, shares(chosen))
         totals = store.totals(ExportRequest(level="patient", patients=tuple(chosen)), t, "job")
         assert 150 <= totals["Observation"].resources <= 250
     everybody = store.totals(ExportRequest(level="patient"), t)
