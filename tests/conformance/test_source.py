@@ -12,10 +12,11 @@ from fhirferry.sources.store import StoreSource
 from fhirferry.store import cohorts
 from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.cohort_suite import CohortSuite
+from fhirferry.testing.provenance_suite import ProvenanceSuite
 from fhirferry.testing.source_suite import Dock, SourceSuite, Ticking
 
 
-class TestMemorySource(SourceSuite, CohortSuite):
+class TestMemorySource(SourceSuite, CohortSuite, ProvenanceSuite):
     @pytest.fixture
     def dock(self) -> Dock:
         clock = Ticking()
@@ -38,7 +39,7 @@ def store_dock(path: str) -> Iterator[Dock]:
         source.close()
 
 
-class TestStoreSource(SourceSuite, CohortSuite):
+class TestStoreSource(SourceSuite, CohortSuite, ProvenanceSuite):
     """Cohorts are read patient by patient."""
 
     @pytest.fixture
@@ -47,7 +48,7 @@ class TestStoreSource(SourceSuite, CohortSuite):
         yield from store_dock(str(tmp_path / "store.sqlite"))
 
 
-class TestStoreSourceWide(CohortSuite):
+class TestStoreSourceWide(CohortSuite, ProvenanceSuite):
     """Cohorts are read in the order on disk."""
 
     @pytest.fixture

@@ -20,12 +20,13 @@ from fhirferry.model.instant import DAY, FOREVER, Clock, Instant, format_instant
 from fhirferry.model.partition import Kind, Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.memory_patients import decode, members, whose
+from fhirferry.sources.memory_provenance import associated, targets
 from fhirferry.store import axis
 from fhirferry.store.writing import Head, Outcome, judge, stamped
 
 
 class _Version(msgspec.Struct):
-    """body None: a deletion. patients: whose it is, or was."""
+    """body None: a deletion. patients: whose it is, or was. targets: what a Provenance is about, or was."""
 
     key: int
     type: str
@@ -33,6 +34,7 @@ class _Version(msgspec.Struct):
     head: Head
     body: bytes | None
     patients: frozenset[str]
+    targets: frozenset[str]
     ended: Instant = FOREVER
 
     def visible(self, t: Instant) -> bool:
@@ -105,7 +107,10 @@ class MemorySource:
             current.ended = changed
         old = current.patients if current else frozenset()
         patients = old if body is None else frozenset(whose(item.type, item.id, decode(body)))
-        version = _Version(self._keys, item.type, item.id, made, body, patients)
+        about = current.targets if current else frozenset()
+        if body is not None:
+            about = frozenset(targets(decode(body)) if item.type == "Provenance" else ())
+        version = _Version(self._keys, item.type, item.id, made, body, patients, about)
         self._versions.append(version)
         self._current[item.type, item.id] = version
         self._last_stamp = max(self._last_stamp, changed)
@@ -184,6 +189,15 @@ class MemorySource:
             deletion = version.body is None and (wanted or told is None)
             if (wanted or new) and not deletion and version.key not in gone_out:
                 found.add(version.key)
+
+    def associated(self, transaction_time: Instant, references: Sequence[str], *, latest: bool) -> Sequence[str]:
+        self._must_hold(transaction_time)
+        there = [
+            (v.id, decode(v.body), v.head.changed, v.key)
+            for v in self._versions
+            if v.type == "Provenance" and v.visible(transaction_time) and v.body is not None
+        ]
+        return sorted({f"Provenance/{ident}" for ident in associated(there, references, latest=latest)})
 
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         found = {}
@@ -293,11 +307,11 @@ class MemorySource:
         if bounds["level"] == "system":
             return new
         if not bounds["cohort"]:
-            return new and bool(version.patients)
+            return new and bool(self._whose(version, bounds))
         members = self._members(bounds["job"])
         if version.type == "Group":
             return new and bool(members) and version.body is not None and version.id == bounds["group"]
-        shares = {self._cohort(bounds["job"])[ident] for ident in version.patients & members}
+        shares = {self._cohort(bounds["job"])[ident] for ident in self._whose(version, bounds) & members}
         return bool(shares) and (new or (version.body is not None and Share.WHOLE in shares))
 
     def _is_told(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
@@ -308,10 +322,22 @@ class MemorySource:
 
     def _left(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
         """What patients who left had, and no member has."""
-        if not bounds["left"] or version.type == "Group" or version.patients & self._members(bounds["job"]):
+        whose = self._whose(version, bounds)
+        if not bounds["left"] or version.type == "Group" or whose & self._members(bounds["job"]):
             return False
         known = version.body is not None or version.head.changed > bounds["since"]
-        return known and bool(version.patients & set(self._cohort(bounds["job"])))
+        return known and bool(whose & set(self._cohort(bounds["job"])))
+
+    def _whose(self, version: _Version, bounds: Mapping[str, Any]) -> frozenset[str]:
+        """A Provenance also belongs to whom what it is about does, but for Groups: those are no single patient's."""
+        about = [
+            other.patients
+            for other in self._versions
+            if f"{other.type}/{other.id}" in version.targets
+            and other.visible(bounds["t"])
+            and not (other.type == "Group" and bounds["cohort"])
+        ]
+        return version.patients.union(*about)
 
     @staticmethod
     def _position(version: _Version, bounds: Mapping[str, Any]) -> list[int]:

@@ -30,12 +30,12 @@ def whose(kind: str, ident: str, body: Any) -> Iterator[str]:
             values = [one for value in values for one in (value if isinstance(value, list) else [value])]
         for value in values:
             reference = value.get("reference") if isinstance(value, dict) else None
-            target = _literal(reference) if isinstance(reference, str) else ("", "")
+            target = literal(reference) if isinstance(reference, str) else ("", "")
             if target[0] == "Patient":
                 yield target[1]
 
 
-def _literal(reference: str) -> tuple[str, str]:
+def literal(reference: str) -> tuple[str, str]:
     """Type and id; empty for what is no literal reference to a resource of its own."""
     parts = urlsplit(reference)
     if parts.query or parts.fragment or "?" in reference or "#" in reference:
@@ -90,7 +90,7 @@ def _members_of(group: Any, t: Instant, at: At, seen: set[str], issues: list[Iss
     for member in group.get("member", []):
         if member.get("inactive") or not _is_within(member.get("period", {}), t):
             continue
-        kind, ident = _literal(member["entity"].get("reference", ""))
+        kind, ident = literal(member["entity"].get("reference", ""))
         if kind == "Patient":
             found.add(ident)
         elif kind == "Group" and ident not in seen:

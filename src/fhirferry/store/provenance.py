@@ -29,6 +29,8 @@ ROWS = 50_000
 
 _SQL = sql.queries("provenance")
 
+_OPEN_LIST = ord("[")
+
 Row = tuple[str, int, Instant | None]
 
 
@@ -124,7 +126,7 @@ def _oddly(body: bytes) -> tuple[list[str], str | None]:
         found = _odd(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return references, None
-    entries = _entries(found.target) if bytes(found.target[:1]) == b"[" else [found.target]
+    entries = _entries(found.target) if memoryview(found.target)[0] == _OPEN_LIST else [found.target]
     for entry in entries:
         try:
             references.append(_reference(entry).reference)
