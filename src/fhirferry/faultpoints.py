@@ -12,7 +12,10 @@ POINTS = (
     "job-created",  # the record is in the ledger, nobody works on it
     "job-acquired",  # the hold is in the ledger
     "snapshot-pinned",  # T is in the store, not yet in the ledger
+    "cohort-recorded",  # the patients are in the ledger, T is not
+    "cohort-selected",  # and in the source
     "snapshot-saved",
+    "round-named",  # the source knows what the next round exports; no partition of it is planned
     "destination-prepared",
     "unit-started",
     "page-read",

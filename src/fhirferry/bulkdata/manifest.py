@@ -1,7 +1,8 @@
 """The manifest: what a finished export consists of (B64-B88; version 3 of the Bulk Data guide, readable by 1 and 2).
 
-What goes beyond HL7's text lies in `extension` objects, as B87 allows: of the manifest `fhirferry` with the job's id
-and the release of FHIR where that is not R4, of a file `sha256` (hex) and `bytes` of the stored file, `rawBytes` of its NDJSON.
+What goes beyond HL7's text lies in `extension` objects, as B87 allows: of the manifest `fhirferry` with the job's id,
+that of the job which it continues, and the release of FHIR where that is not R4; of a file `sha256` (hex) and `bytes` of
+the stored file, `rawBytes` of its NDJSON.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
     if not record.sealed or record.transaction_time is None:
         raise IllegalStep(f"job {record.id} is not sealed: its list of files is not final, so there is no manifest yet")
     release = record.request.release
+    about = {"job": record.id, "continues": record.continues, "release": release if release != "R4" else None}
     lists: dict[str, list[dict[str, object]]] = {kind.value: [] for kind in Kind}
     for file in _ordered(files):
         lists[file.kind.value].append(
@@ -48,7 +50,7 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
         "request": record.request.url or export_url(record.source_uri, record.request),
         "requiresAccessToken": False,
         **lists,
-        "extension": {"fhirferry": {"job": record.id, **({"release": release} if release != "R4" else {})}},
+        "extension": {"fhirferry": {name: value for name, value in about.items() if value is not None}},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
@@ -89,13 +91,15 @@ class ManifestItem(msgspec.Struct, frozen=True, kw_only=True):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A manifest as read. items: outputs, then deleted, then errors. request: empty where a server leaves it out.
-    job: id of the export job that wrote it, None for other servers' exports. release: of FHIR, for what names mean."""
+    job: id of the export job that wrote it, None for other servers' exports. continues: of the one whose T is its `_since`,
+    where it says so. release: of FHIR, for what names mean."""
 
     transaction_time: Instant
     request: str
     requires_access_token: bool
     items: tuple[ManifestItem, ...]
     job: str | None = None
+    continues: str | None = None
     release: str = "R4"
 
 
@@ -146,6 +150,7 @@ def read_manifest(data: bytes) -> Manifest:
         requires_access_token=document.requires_access_token,
         items=tuple(_read_item(kind, item) for kind, items in lists for item in items or ()),
         job=_ours(document.extension, "job"),
+        continues=_ours(document.extension, "continues"),
         release=_ours(document.extension, "release") or "R4",
     )
 

@@ -15,7 +15,7 @@ from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model.job import FIRST_ISSUES, ExportJobRecord
 from fhirferry.model.output import OutputFile
-from fhirferry.model.partition import Kind, Partition, Total
+from fhirferry.model.partition import Kind, Partition, PartitionPlan, Total
 
 
 class Book:
@@ -43,12 +43,26 @@ class Book:
         return list(self._jobs.files(self.record.id))
 
     def save(
-        self, record: ExportJobRecord, partitions: Iterable[Partition] = (), files: Iterable[OutputFile] = ()
+        self,
+        record: ExportJobRecord,
+        partitions: Iterable[Partition] = (),
+        files: Iterable[OutputFile] = (),
+        references: Iterable[tuple[int, str]] = (),
     ) -> None:
         """One ledger transaction; JobConflict when somebody else changed the job (S59)."""
-        self.record = self._jobs.commit(record, self._version, partitions=partitions, files=files)
+        self.record = self._jobs.commit(
+            record, self._version, partitions=partitions, files=files, references=references
+        )
         self._version = self.record.version
         self._on_save(self.record)
+
+    def put_cohort(self, patients: Iterable[str]) -> None:
+        """Record who the job's patients are; JobConflict."""
+        self._jobs.put_cohort(self.record, self._version, patients)
+
+    def carry_named(self) -> None:
+        """Go on from what the job that this one continues had named; JobConflict."""
+        self._jobs.carry_named(self.record, self._version)
 
     def commit(
         self,
@@ -69,6 +83,8 @@ class Book:
         files, sequences = self._number([file for each in result for file in each.files], renames)
         rows = {**planned, **{p.number: p for p in partitions}}
         output = [f for f in files if f.kind is Kind.OUTPUT]
+        plans = {p.number: p.plan for p in partitions}
+        references = [(plans[each.partition].round + 1, name) for each in result for name in each.references]
         known = max(record.partitions, 1 + max(rows))
         done = record.partitions_done + sum(p.done for p in partitions)
         changed = msgspec.structs.replace(
@@ -81,14 +97,14 @@ class Book:
             partitions_done=done,
             resources=record.resources + sum(f.count for f in output),
             bytes=record.bytes + sum(f.raw_bytes for f in output),
-            carried=_carried(record.carried, result, {p.number: p.plan.resource_type for p in partitions}),
+            carried=_carried(record.carried, result, plans),
             issue_count=record.issue_count + sum(each.issue_count for each in result),
             issues=(*record.issues, *(issue for each in result for issue in each.issues))[:FIRST_ISSUES],
         )
         percent = _percent(changed.gone_through.bytes, sum(t.bytes for t in record.totals.values()))
         changed = msgspec.structs.replace(changed, progress=max(record.progress, percent))
         reach("commit-before")
-        self.save(changed, rows.values(), files)
+        self.save(changed, rows.values(), files, references)
         reach("commit-after")
         self._sequences = sequences
         return files
@@ -106,12 +122,12 @@ class Book:
         return numbered, sequences
 
 
-def _carried(before: dict[str, Total], result: UnitResult, types: Mapping[int, str]) -> dict[str, Total]:
-    """What the source gave so far, whether or not it was filtered out on the way."""
+def _carried(before: dict[str, Total], result: UnitResult, plans: Mapping[int, PartitionPlan]) -> dict[str, Total]:
+    """What the source gave so far of the totals, which are round 0's, whether or not it was filtered out on the way."""
     after = dict(before)
     for each in result:
-        if each.read.resources:
-            name = types[each.partition]
+        if each.read.resources and not plans[each.partition].round:
+            name = plans[each.partition].resource_type
             so_far = after.get(name, Total(resources=0, bytes=0))
             after[name] = Total(resources=so_far.resources + each.read.resources, bytes=so_far.bytes + each.read.bytes)
     return after

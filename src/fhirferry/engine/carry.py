@@ -96,6 +96,8 @@ class Carrier:
                     break
                 self._submit(partitions)
             if not self._at_work:
+                if self._trouble is None and not self._stopping() and self._planner.turn():
+                    continue
                 return
             if self._stopping() or self._trouble is not None:
                 self._pool.stop_units()
@@ -120,7 +122,7 @@ class Carrier:
                 self._on_page(partition, 0, 0)  # before the commit counts it: at no moment is it told twice
         try:
             result = self._pool.result(ticket)
-        except PoolBroken:  # the next submit finds the pool broken, and renews it
+        except PoolBroken:
             self._retry(partitions, TransientError("A process that ran units of work died."))
         except Exception as error:
             self._retry(partitions, error)

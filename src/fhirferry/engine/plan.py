@@ -7,7 +7,7 @@ again, because their order is fixed by request and T and planning goes on behind
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -22,11 +22,11 @@ SMALL = 4_000_000
 
 
 class Planner:
-    """Hands out partitions: first the open ones of an earlier run, then new ones, cut one ahead.
+    """Hands out partitions: first the open ones of an earlier run, then new ones, cut one ahead; round by round.
 
-    known: what the ledger has. notes: issues of the request as a whole; they are a partition of their own, the first, so
-    that they get into an error file once, whatever happens. planned: how many there are so far, over all runs. unsaved:
-    those that the ledger does not have yet, by number.
+    known: what the ledger has. name(round): tells the source what that round exports, as far as the ledger knows it;
+    called before a round is planned, and again for those that an earlier run had begun. planned: how many there are so
+    far, over all runs. unsaved: those that the ledger does not have yet, by number.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Planner:
         record: ExportJobRecord,
         transaction_time: Instant,
         known: Sequence[Partition],
-        notes: Sequence[Issue] = (),
+        name: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.planned = len(known)
         self.unsaved: dict[int, Partition] = {}
@@ -44,7 +44,9 @@ class Planner:
         self._trouble: Exception | None = None
         cut = [p for p in known if p.plan.kind is not Kind.ERROR]
         self._last = max(cut, key=lambda p: p.number).plan if cut else None
-        self._notes = notes
+        self._round = record.request.rounds if record.planned else self._last.round if self._last else 0
+        self._name = name
+        self._unnamed = range(1, self._round + 1)
         self._complete = record.planned
         self._fresh: Iterator[PartitionPlan] | None = None
         self._source = source
@@ -99,7 +101,17 @@ class Planner:
     def exhausted(self) -> bool:
         """The source has nothing more to plan. Raises the source's errors; then it may be asked again."""
         self._look_ahead()
-        return self._ahead is None
+        return self._ahead is None and self._round == self._record.request.rounds
+
+    def turn(self) -> bool:
+        """Go on to the next round, now that all that is planned is committed; False when this was the last."""
+        if self._waiting or not self._complete or self._round >= self._record.request.rounds:
+            return False
+        self._round += 1
+        self._unnamed = range(self._round, self._round + 1)
+        self._last = self._fresh = None
+        self._complete = False
+        return True
 
     def _look_ahead(self) -> None:
         if self._ahead is not None or self._complete:
@@ -107,13 +119,14 @@ class Planner:
         if self._trouble is not None:
             trouble, self._trouble = self._trouble, None
             raise trouble
-        if self._notes and not self.planned:
-            self._plan(_notes_plan(self._notes))
-            return
+        for each in self._unnamed:
+            self._name(each)
+        self._unnamed = range(0)
         if self._fresh is None:
-            record, size = self._record, self._record.settings.max_file_size
+            record, t = self._record, self._transaction_time
+            size = record.settings.max_file_size
             size -= size // 32  # a cut comes behind the resource that reaches it: the last ones would be a file of their own
-            self._fresh = self._source.partitions(record.request, self._transaction_time, size, self._last)
+            self._fresh = self._source.partitions(record.request, t, size, self._last, record.id, self._round)
         try:
             plan = next(self._fresh, None)
         except BaseException:
@@ -123,17 +136,19 @@ class Planner:
             self._complete = True
             return
         self._last = plan
-        self._plan(plan)
-
-    def _plan(self, plan: PartitionPlan) -> None:
         self._ahead = Partition(job_id=self._record.id, number=self.planned, plan=plan)
         self.unsaved[self.planned] = self._ahead
         self.planned += 1
 
 
-def _notes_plan(notes: Sequence[Issue]) -> PartitionPlan:
-    bounds = {"issues": [msgspec.to_builtins(note) for note in notes]}
-    return PartitionPlan(kind=Kind.ERROR, resource_type="OperationOutcome", bounds=bounds, bytes=1000 * len(notes))
+def notes(job_id: str, issues: Sequence[Issue]) -> tuple[Partition, ...]:
+    """Issues of the request as a whole, as a partition of their own, the first: so they get into an error file once,
+    whatever happens. None without issues."""
+    if not issues:
+        return ()
+    bounds = {"issues": [msgspec.to_builtins(issue) for issue in issues]}
+    plan = PartitionPlan(kind=Kind.ERROR, resource_type="OperationOutcome", bounds=bounds, bytes=1000 * len(issues))
+    return (Partition(job_id=job_id, number=0, plan=plan),)
 
 
 def notes_of(plan: PartitionPlan) -> tuple[Issue, ...]:

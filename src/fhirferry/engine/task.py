@@ -1,6 +1,6 @@
 """ExportTask: carries one acquired job to its end, and is the only writer of its record meanwhile (S1, S2).
 
-    snapshot T ── plan ── units of work ── commit ── publish ── … ── seal ── manifest ── COMPLETED
+    snapshot T ── cohort ── plan ── units of work ── commit ── publish ── … ── seal ── manifest ── COMPLETED
 
 It commits each result as it arrives: files, continuation, counters and version tag in one ledger transaction. A
 version conflict means that somebody else has the job, or that it was cancelled: then it writes no record any more and
@@ -13,26 +13,30 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from fhirferry.engine.book import Book
 from fhirferry.engine.carry import LOOK, Carrier
+from fhirferry.engine.cohort import meant, select
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
 from fhirferry.engine.executors import PoolFactory, UnitPool, make_pool
 from fhirferry.engine.heartbeat import Heartbeat
 from fhirferry.engine.outcome import Interrupted, describe, outcome
-from fhirferry.engine.plan import Planner
+from fhirferry.engine.plan import Planner, notes
 from fhirferry.engine.publishing import finish, publish
 from fhirferry.engine.unit import OnPage, UnitOrder
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model import job as steps
 from fhirferry.model.errors import JobConflict, JobNotFound, RequestError, TransientError
+from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.partition import Partition
+from fhirferry.sources.protocol import Source
 from fhirferry.transforms.asking import ignored
 
 
@@ -98,24 +102,21 @@ class ExportTask:
         ):
             destination.prepare(book.record.id)
             reach("destination-prepared")
-            partitions, files = book.resume()
             moment = book.record.transaction_time
             if moment is None:
-                moment = source.snapshot(book.record.id)
-                reach("snapshot-pinned")
-                totals = dict(source.totals(book.record.request, moment))
-                book.save(msgspec.structs.replace(book.record, transaction_time=moment, totals=totals))
-                reach("snapshot-saved")
+                moment = self._begin(source)
             else:
                 source.renew(book.record.id, moment)
-                publish(destination, files)  # a predecessor may have died between commit and rename
+                self._select(source, moment)
+            partitions, files = book.resume()
+            publish(destination, files)  # a predecessor may have died between commit and rename
             if not book.record.sealed:
                 Carrier(
                     book,
                     pool,
-                    Planner(source, book.record, moment, partitions, ignored(book.record.request)),
+                    Planner(source, book.record, moment, partitions, partial(self._name, source, moment)),
                     destination,
-                    make_order=lambda partitions: self._order(partitions, pool.room),
+                    make_order=lambda partitions: self._order(partitions, moment, pool.room),
                     stopping=self._stopping,
                     lost=self._lost.is_set,
                     pause=self._pause,
@@ -127,7 +128,40 @@ class ExportTask:
             reach("sealed")
             finish(destination, book.record, book.files())
 
-    def _order(self, partitions: tuple[Partition, ...], room: int) -> UnitOrder:
+    def _begin(self, source: Source) -> Instant:
+        """Fix T, and whom the job means; with the last step both are in the ledger."""
+        book, request = self._book, self._book.record.request
+        moment = source.snapshot(book.record.id)
+        reach("snapshot-pinned")
+        issues = ignored(request)
+        if request.has_cohort:
+            patients, more = meant(source, request, moment, partial(self._jobs.listed, book.record.id))
+            book.put_cohort(patients)
+            reach("cohort-recorded")
+            issues += more
+        self._select(source, moment)
+        if book.record.continues is not None:
+            book.carry_named()
+        said = notes(book.record.id, issues)
+        totals = dict(source.totals(request, moment, book.record.id))
+        book.save(
+            msgspec.structs.replace(book.record, transaction_time=moment, totals=totals, partitions=len(said)), said
+        )
+        reach("snapshot-saved")
+        return moment
+
+    def _select(self, source: Source, moment: Instant) -> None:
+        record = self._book.record
+        if record.request.has_cohort and not record.sealed:
+            before = None if record.continues is None else partial(self._jobs.cohort, record.continues)
+            select(source, record.request, moment, record.id, partial(self._jobs.cohort, record.id), before)
+
+    def _name(self, source: Source, moment: Instant, round: int) -> None:  # noqa: A002 - the word of PartitionPlan
+        record = self._book.record
+        source.name(record.request, moment, record.id, round, self._jobs.named(record.id, round))
+        reach("round-named")
+
+    def _order(self, partitions: tuple[Partition, ...], moment: Instant, room: int) -> UnitOrder:
         record = self._book.record
         rate = record.settings.limit_rate
         return UnitOrder(
@@ -137,6 +171,7 @@ class ExportTask:
             destination_uri=record.destination_uri,
             settings=record.settings,
             partitions=partitions,
+            transaction_time=moment,
             rate=None if rate is None else rate / room,  # the units at work share the job's rate
         )
 

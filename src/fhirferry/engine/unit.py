@@ -22,11 +22,13 @@ from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
+from fhirferry.engine.naming import MANY, Naming
 from fhirferry.engine.neighbours import lines_of
 from fhirferry.engine.plan import SMALL, notes_of
 from fhirferry.engine.writer import NdjsonWriter
 from fhirferry.faultpoints import reach
 from fhirferry.model.errors import FerryError
+from fhirferry.model.instant import Instant
 from fhirferry.model.job import FIRST_ISSUES, JobSettings
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Issue, Kind, Page, Partition, Total
@@ -37,8 +39,8 @@ from fhirferry.transforms.page import transform_for
 
 class UnitOrder(msgspec.Struct, frozen=True, kw_only=True):
     """All that a unit needs to run in any process. partitions: in this order; one, or small ones that share a commit.
-    request: what it is for; filters and elements are taken from there. rate: bytes per second for this unit, None = no
-    limit."""
+    request: what it is for; filters and elements are taken from there. transaction_time: T. rate: bytes per second for
+    this unit, None = no limit."""
 
     connections: Connections
     request: ExportRequest
@@ -46,6 +48,7 @@ class UnitOrder(msgspec.Struct, frozen=True, kw_only=True):
     destination_uri: str
     settings: JobSettings
     partitions: tuple[Partition, ...]
+    transaction_time: Instant
     rate: float | None = None
 
 
@@ -56,13 +59,14 @@ every page of output, and zeros when the unit has come in. From the thread that 
 
 class PartitionResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a unit did with one partition. continuation None = the partition's end. read: the resources that it took from
-    the source; files may hold fewer. files: those that neighbours share are with the last of them. issues: the first few;
-    all are in the error file."""
+    the source; files may hold fewer. files: those that neighbours share are with the last of them. references: what its lines
+    name for the next round, each once. issues: the first few; all are in the error file."""
 
     partition: int
     continuation: str | None
     read: Total
     files: tuple[OutputFile, ...]
+    references: tuple[str, ...] = ()
     issue_count: int
     issues: tuple[Issue, ...]
 
@@ -215,7 +219,8 @@ def _share(
                 break
             done.append(result)
             due = cadence.late or (cadence.due and not files.held)
-            if result.continuation is not None or files.enough or due or stopping():
+            full = files.enough or sum(len(each.references) for each in done) >= MANY
+            if result.continuation is not None or full or due or stopping():
                 break
         done[-1] = msgspec.structs.replace(done[-1], files=files.close())
     except BaseException:
@@ -237,6 +242,7 @@ def _run(
     settings = order.settings
     kind = partition.plan.kind
     transform = transform_for(order.request, partition.plan)
+    naming = Naming(order.request, partition.plan, order.transaction_time, source)
     continuation = partition.continuation
     begun = False
     issue_count, first_issues = 0, list[Issue]()
@@ -263,6 +269,8 @@ def _run(
         begun = True
         continuation = page.continuation
         files.write(page)
+        if page.body and not naming.idle:
+            naming.take(page.body)
         if raw.body and kind is Kind.OUTPUT:
             resources, size = resources + raw.count, size + len(raw.body)
             if on_page is not None:
@@ -272,13 +280,14 @@ def _run(
         cadence.passed(len(raw.body), stopping)
         if continuation is None or (cadence.due and not files.held) or stopping():
             break
-        if files.size >= settings.max_file_size:
+        if files.size >= settings.max_file_size or naming.full:
             break
     return PartitionResult(
         partition=partition.number,
         continuation=continuation,
         read=Total(resources=resources, bytes=size),
         files=(),
+        references=tuple(naming.names),
         issue_count=issue_count,
         issues=tuple(first_issues),
     )

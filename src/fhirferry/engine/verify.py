@@ -17,6 +17,7 @@ import msgspec
 from fhirferry.bulkdata.manifest import MANIFEST, SUMS, Manifest, ManifestItem, read_manifest
 from fhirferry.destinations.names import HIDDEN
 from fhirferry.destinations.protocol import Destination, StoredFile
+from fhirferry.engine.cohort import Recorded
 from fhirferry.engine.spill import Spill
 from fhirferry.engine.verify_compare import compare
 from fhirferry.engine.verify_file import FileCheck
@@ -33,6 +34,7 @@ def verify(
     destination: Destination,
     *,
     against: Source | None = None,
+    recorded: Recorded | None = None,
     manifest_name: str = MANIFEST,
     on_finding: Callable[[Finding], None] | None = None,
     on_progress: Progress | None = None,
@@ -43,13 +45,14 @@ def verify(
     """Verify the export that `manifest_name` describes; file names are relative to where it lies.
 
     against: a source that still holds the versions of the manifest's T; it is pinned for as long as this takes.
+    recorded: what the ledger of the export tells of a cohort or a chain, where the request has one.
     on_finding is told the first `max_findings` of each kind at once. memory: keys held at a time, temporary: where the
     others wait (see Spill). RequestError when there is no manifest: the export is not complete, or this is none.
     Trouble in reading (DestinationUnavailable, StoreBusy, StoreDamaged, …) is raised, not counted as a finding.
     """
     with Spill(memory=memory, folder=temporary) as spill:
         run = _Verification(destination, spill, Findings(max_findings, on_finding), on_progress or (lambda *_: None))
-        return run.run(manifest_name, against)
+        return run.run(manifest_name, against, recorded or Recorded())
 
 
 class _Verification:
@@ -60,7 +63,7 @@ class _Verification:
         self._progress = progress
         self._checks: list[FileCheck] = []
 
-    def run(self, manifest_name: str, against: Source | None) -> VerifyReport:
+    def run(self, manifest_name: str, against: Source | None, recorded: Recorded) -> VerifyReport:
         folder = manifest_name[: manifest_name.rfind("/") + 1]
         if self._destination.stat(manifest_name) is None:
             raise RequestError(f"there is no {manifest_name}: the export is not complete, or this is no export")
@@ -76,7 +79,7 @@ class _Verification:
         self._unlisted(folder, listed, sums, manifest_name)
         compared = None
         if against is not None:
-            compared = read_source(against, manifest, self._spill.add, self._report, self._progress)
+            compared = read_source(against, manifest, recorded, self._spill.add, self._report, self._progress)
         keys = sum(check.keys for check in self._checks) + (compared or 0)
         compare(
             self._spill.buckets(),

@@ -10,6 +10,8 @@ import msgspec
 
 from fhirferry.bulkdata.kickoff import parse_export_url
 from fhirferry.bulkdata.manifest import Manifest
+from fhirferry.engine.cohort import Recorded, meant, select
+from fhirferry.engine.naming import Naming
 from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_file import (
     SOURCE_DELETED,
@@ -22,11 +24,12 @@ from fhirferry.engine.verify_file import (
     key_of,
 )
 from fhirferry.engine.verify_findings import FindingKind, Findings, Progress, Step
-from fhirferry.model.errors import RequestError, SnapshotGone
+from fhirferry.model.errors import GroupNotFound, PatientNotFound, RequestError, SnapshotGone
+from fhirferry.model.instant import Instant
 from fhirferry.model.partition import Kind, Page, PartitionPlan
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.protocol import Source
-from fhirferry.transforms.asking import refuse_problems
+from fhirferry.transforms.asking import canonical, refuse_problems
 from fhirferry.transforms.page import transform_for
 
 _PARTITION_BYTES = 64_000_000
@@ -37,6 +40,7 @@ _NAMED = re.compile(r"\b[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 def read_source(
     source: Source,
     manifest: Manifest,
+    recorded: Recorded,
     add: Callable[[Sequence[Entry]], None],
     report: Findings,
     progress: Progress,
@@ -47,6 +51,7 @@ def read_source(
     until = manifest.transaction_time
     try:
         request = _request(manifest)
+        _must_be_known(request, manifest, recorded)
     except RequestError as error:
         reason = error.message.replace("\n", "; ")
         report(FindingKind.UNCHECKED, f"the manifest's request cannot be repeated: {reason}")
@@ -58,23 +63,33 @@ def read_source(
         except SnapshotGone:  # or a copy of the store, which never handed T out: after this nothing can come before it
             source.snapshot(pin)
             source.renew(pin, until)
-        totals = source.totals(request, until)
+        _select(source, request, until, pin, recorded)
+        totals = source.totals(request, until, pin)
         steps = {name: Step(stage="source", type=name, total=total.resources) for name, total in totals.items()}
         for step in steps.values():
             progress(step)
         read = 0
-        for plan in source.partitions(request, until, _PARTITION_BYTES):
+        for plan in _plans(source, request, until, pin):
             transform = transform_for(request, plan)
+            naming = Naming(request, plan, until, source)
             for page in _pages(source, plan):
-                taken = _take(plan, page if transform is None else transform(page), add, report)
+                shown = page if transform is None else transform(page)
+                taken = _take(plan, shown, add, report)
                 read += taken
+                if not naming.idle:
+                    naming.take(shown.body)
+                    source.name(request, until, pin, plan.round + 1, ((name, True) for name in naming.names))
+                    naming.names.clear()
                 before = steps.get(plan.resource_type)
-                if before is not None and plan.kind is Kind.OUTPUT:
+                if before is not None and plan.kind is Kind.OUTPUT and not plan.round:
                     done, count = before.done + page.count, before.resources + taken
                     steps[before.type] = step = msgspec.structs.replace(before, done=done, resources=count)
                     progress(step)
     except SnapshotGone as error:
         report(FindingKind.UNCHECKED, f"the source cannot show the transaction time any more: {error.message}")
+        return None
+    except (GroupNotFound, PatientNotFound) as error:
+        report(FindingKind.UNCHECKED, f"the source does not know whom the export is about: {error.message}")
         return None
     finally:
         source.release(pin)
@@ -86,7 +101,36 @@ def _request(manifest: Manifest) -> ExportRequest:
     request = parse_export_url(manifest.request)
     request = msgspec.structs.replace(request, handling="lenient", release=manifest.release)
     refuse_problems(request, request.types or ())
-    return request
+    return canonical(request)
+
+
+def _must_be_known(request: ExportRequest, manifest: Manifest, recorded: Recorded) -> None:
+    """RequestError where the manifest alone does not tell what the export should hold."""
+    compares = request.new_members == "full" or request.left_members == "delete"
+    for needs, there, what in (
+        (request.patient_list is not None, recorded.listed, "the patients that it names"),
+        (compares, recorded.before, "who was in the cohort of the export that it continues"),
+        (manifest.continues is not None and request.rounds > 0, recorded.carried, "what earlier exports brought along"),
+    ):
+        if needs and there is None:
+            raise RequestError(f"{what} is in the ledger of the export, not in its files; verify it with that ledger")
+
+
+def _select(source: Source, request: ExportRequest, until: Instant, pin: str, recorded: Recorded) -> None:
+    if request.has_cohort:
+        patients, _ = meant(source, request, until, recorded.listed or _nobody)
+        select(source, request, until, pin, lambda: patients, recorded.before)
+    if recorded.carried is not None and request.rounds:
+        source.name(request, until, pin, 1, ((name, False) for name in recorded.carried()))
+
+
+def _nobody() -> Iterator[str]:
+    return iter(())
+
+
+def _plans(source: Source, request: ExportRequest, until: Instant, pin: str) -> Iterator[PartitionPlan]:
+    for each in range(request.rounds + 1):
+        yield from source.partitions(request, until, _PARTITION_BYTES, None, pin, each)
 
 
 def _pages(source: Source, plan: PartitionPlan) -> Iterator[Page]:

@@ -112,7 +112,6 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     destination_root: what the operator named; `destination_uri` is that or, by the layout, a folder of the job's own below.
     continues: id of the completed job whose T is this one's `since`; its cohort and what it named are compared with (B29).
     transaction_time: T, fixed at the first acquisition (S46).
-    round: of the partitions that are being planned; see `PartitionPlan.round`.
     consecutive_failures: since the last commit (S23); failure_count: all (S10).
     progressed: a commit happened since the last acquisition. planned: the source has no further partition to hand out.
     sealed: no partition is open and the list of files is final; set in the same transaction as the last commit (L14).
@@ -149,7 +148,6 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: Instant | None = None
     progressed: bool = False
     planned: bool = False
-    round: int = 0
     sealed: bool = False
     totals: dict[str, Total] = msgspec.field(default_factory=dict)
     carried: dict[str, Total] = msgspec.field(default_factory=dict)

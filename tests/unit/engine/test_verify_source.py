@@ -42,11 +42,17 @@ class FakeSource:
     def release(self, job_id: str) -> None:
         self.pins.pop(job_id, None)
 
-    def totals(self, request: ExportRequest, transaction_time: int) -> Mapping[str, Total]:
+    def totals(self, request: ExportRequest, transaction_time: int, job_id: str = "") -> Mapping[str, Total]:
         return {"Patient": Total(resources=len(self.parts["output"]), bytes=0)}
 
     def partitions(
-        self, request: ExportRequest, transaction_time: int, target_bytes: int, after: PartitionPlan | None = None
+        self,
+        request: ExportRequest,
+        transaction_time: int,
+        target_bytes: int,
+        after: PartitionPlan | None = None,
+        job_id: str = "",
+        round: int = 0,  # noqa: A002 - the protocol's word
     ) -> Iterator[PartitionPlan]:
         assert list(self.pins.values()) == [transaction_time]
         self.asked.append((request, transaction_time))
