@@ -2,13 +2,15 @@
 
 `inline` runs a unit at once, in the caller's thread. `threads:N` runs N units side by side in this process: reading,
 hashing and writing release the interpreter lock, so two of them fill two cores, and one reads while another waits for
-the disk. `processes:N` keeps N processes (`engine.processes`). A pool whose process was killed is broken as a whole;
-`renew` makes a new one and the task hands out again what is not committed.
+the disk. `processes:N` keeps N processes (`engine.processes`). A process that is killed takes its unit along, and the task
+hands out again what is not committed. A pool that is broken as a whole is made anew by `renew`.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -18,7 +20,7 @@ from fhirferry.model.errors import RequestError
 
 
 class PoolBroken(Exception):
-    """The pool died with all that ran in it."""
+    """What ran the unit died or was ended, and the unit with it."""
 
 
 Ticket = TypeVar("Ticket", bound=Hashable)
@@ -83,6 +85,9 @@ def parse_executor(spec: str) -> tuple[str, int]:
     raise RequestError(f"{spec!r} is not an executor; write inline, threads:N or processes:N with N of 1 or more")
 
 
+CarryOut = Callable[[UnitOrder], UnitResult]
+
+
 class Run:
     """A unit that was handed to a pool of this process, and what became of it."""
 
@@ -92,10 +97,10 @@ class Run:
         self._error: BaseException | None = None
         self.ended = False
 
-    def run(self, stopping: Callable[[], bool], on_page: OnPage | None) -> None:
+    def run(self, carry_out: CarryOut) -> None:
         """Never raises: `result` does."""
         try:
-            self._result = run_unit(self._order, stopping, on_page)
+            self._result = carry_out(self._order)
         except BaseException as error:
             self._error = error
 
@@ -124,7 +129,7 @@ class InlinePool:
 
     def submit(self, order: UnitOrder) -> Run:
         unit = Run(order)
-        unit.run(self._stopping, self._on_page)
+        unit.run(lambda order: run_unit(order, self._stopping, self._on_page))
         if unit.fatal:
             unit.result()
         return unit
@@ -145,28 +150,32 @@ class InlinePool:
         """Nothing to do."""
 
 
-class ThreadPool:
-    """N units side by side in threads of this process. They share its fate, so there is nothing to renew.
+class Crew(ABC):
+    """N threads of this process that take units from one queue; a heir says what each of them does with one.
 
     Not the library's pool, which does the same: importing it, and the logging that comes with it, costs a small export
     a twentieth of its time.
     """
 
-    def __init__(self, room: int, stopping: Callable[[], bool], on_page: OnPage | None = None) -> None:
+    def __init__(self, room: int) -> None:
         self.room = room
-        self._stopping = stopping
-        self._on_page = on_page
-        self._closed = False
         self._threads: list[threading.Thread] = []
         self._waiting: SimpleQueue[Run | None] = SimpleQueue()
         self._ended = threading.Condition()
+
+    @abstractmethod
+    def _hand(self) -> CarryOut:
+        """What a new thread of the crew carries units out with."""
 
     def submit(self, order: UnitOrder) -> Run:
         unit = Run(order)
         self._waiting.put(unit)
         if len(self._threads) < self.room:
-            self._threads.append(threading.Thread(target=self._work, name=f"unit_{len(self._threads)}"))
-            self._threads[-1].start()
+            arguments = (self._hand(), self._waiting)
+            # A daemon: one that could not be ended (see `_dismiss`) must not hold up the end of the process.
+            thread = threading.Thread(target=self._work, args=arguments, name=f"unit_{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
         return unit
 
     def wait(self, tickets: Collection[Run], timeout: float, *, every: bool = False) -> Sequence[Run]:
@@ -178,6 +187,38 @@ class ThreadPool:
     def result(self, ticket: Run) -> UnitResult:
         return ticket.result()
 
+    def _dismiss(self, until: float | None = None) -> None:
+        """Wait for the threads to end; those that have not when `time.monotonic()` is at `until` take no further unit."""
+        waiting, self._waiting = self._waiting, SimpleQueue()
+        for _ in self._threads:
+            waiting.put(None)
+        while self._threads:
+            self._threads.pop().join(None if until is None else max(0.0, until - time.monotonic()))
+
+    def _work(self, carry_out: CarryOut, waiting: SimpleQueue[Run | None]) -> None:
+        while (unit := waiting.get()) is not None:
+            unit.run(carry_out)
+            with self._ended:
+                unit.ended = True
+                self._ended.notify_all()
+            del unit  # its result waits for nobody here
+
+
+class ThreadPool(Crew):
+    """N units side by side in threads of this process. They share its fate, so there is nothing to renew."""
+
+    def __init__(self, room: int, stopping: Callable[[], bool], on_page: OnPage | None = None) -> None:
+        super().__init__(room)
+        self._stopping = stopping
+        self._on_page = on_page
+        self._closed = False
+
+    def _hand(self) -> CarryOut:
+        return lambda order: run_unit(order, self._shall_end, self._on_page)
+
+    def _shall_end(self) -> bool:
+        return self._closed or self._stopping()
+
     def stop_units(self) -> None:
         self._closed = True
 
@@ -187,18 +228,4 @@ class ThreadPool:
     def close(self) -> None:
         """A thread cannot be ended from outside: units end at their next page."""
         self._closed = True
-        for _ in self._threads:
-            self._waiting.put(None)
-        while self._threads:
-            self._threads.pop().join()
-
-    def _work(self) -> None:
-        while (unit := self._waiting.get()) is not None:
-            unit.run(self._shall_end, self._on_page)
-            with self._ended:
-                unit.ended = True
-                self._ended.notify_all()
-            del unit  # its result waits for nobody here
-
-    def _shall_end(self) -> bool:
-        return self._closed or self._stopping()
+        self._dismiss()

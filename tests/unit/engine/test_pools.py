@@ -235,19 +235,18 @@ def test_a_pool_process_that_is_killed_alone_costs_nothing_but_its_unit(
     original = processes.ProcessPool.submit
     killed: list[int] = []
     renewed: list[int] = []
-    renew = processes.ProcessPool.renew
 
     def submit(self: processes.ProcessPool, order: UnitOrder):  # type: ignore[no-untyped-def]
         pools.append(self)
         return original(self, order)
 
     monkeypatch.setattr(processes.ProcessPool, "submit", submit)
-    monkeypatch.setattr(processes.ProcessPool, "renew", lambda self: renewed.append(1) or renew(self))
+    monkeypatch.setattr(processes.ProcessPool, "renew", lambda self: renewed.append(1))
     exporter = Exporter(ledger=f"sqlite://{real}/ledger.db", executor="processes:2", connections=CONNECTIONS)
 
     def kill_one(record: object) -> None:
-        if not killed and pools and pools[-1]._pool is not None and exporter.job(job.id).files():
-            child = next(iter(pools[-1]._pool._processes.values()))
+        if not killed and pools and exporter.job(job.id).files():
+            child = pools[-1]._children._living[0]
             killed.append(child.pid)
             os.kill(child.pid, signal.SIGKILL)
 
@@ -265,10 +264,10 @@ def test_a_pool_process_that_is_killed_alone_costs_nothing_but_its_unit(
         assert not list((real / "out" / ".fhirferry").glob("*/*"))
         report = exporter.verify(f"file://{real}/out", against=f"sqlite://{real}/store.db")
         assert report.outcome is Outcome.HOLDS
-    assert renewed == [1]
-    for pid in [child.pid for pool in pools if pool._pool for child in pool._pool._processes.values()]:
+    assert not renewed  # the other process goes on, and one takes the place of the dead
+    for child in pools[0]._children._living:
         with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+            os.kill(child.pid, 0)
 
 
 @pytest.mark.parametrize("executor", ["inline", "threads:1", "threads:3"])
