@@ -20,6 +20,7 @@ from fhirferry.model.errors import FerryError
 from fhirferry.model.instant import SECOND
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.testing.job_store_bench import START, TROUBLE, MakeStore, a_file, a_partition, a_record, advanced
+from fhirferry.testing.job_store_cohorts import CohortProcessesSuite, CohortsSuite
 from fhirferry.testing.job_store_endings import EndingsSuite
 from fhirferry.testing.job_store_processes import ProcessesSuite
 from fhirferry.testing.job_store_rivals import RivalsSuite
@@ -54,6 +55,14 @@ class TestSqliteEndings(Sqlite, EndingsSuite):
     pass
 
 
+class TestMemoryCohorts(Memory, CohortsSuite):
+    pass
+
+
+class TestSqliteCohorts(Sqlite, CohortsSuite):
+    pass
+
+
 class TestMemoryAmongThreads(Memory, RivalsSuite):
     pass
 
@@ -62,7 +71,7 @@ class TestSqliteAmongThreads(Sqlite, RivalsSuite):
     pass
 
 
-class TestSqliteAmongProcesses(Sqlite, ProcessesSuite):
+class SqliteOpening(Sqlite):
     @pytest.fixture
     def opening(self, tmp_path: Path) -> str:
         return f"""
@@ -72,6 +81,16 @@ jobs = SqliteJobStore({str(tmp_path / "ledger.db")!r}, clock=system_clock)
 """
 
 
+class TestSqliteAmongProcesses(SqliteOpening, ProcessesSuite):
+    pass
+
+
+class TestSqliteCohortsAmongProcesses(SqliteOpening, CohortProcessesSuite):
+    pass
+
+
+PATIENTS = st.lists(st.sampled_from(["1", "2", "B", "a"]), max_size=3)
+NAMES = st.lists(st.tuples(st.integers(1, 2), st.sampled_from(["Location/1", "Patient/2", "Group/3"])), max_size=3)
 IDS = st.sampled_from(["a", "b", "c"])
 HOLDERS = st.sampled_from(["one", "two"])
 STEPS: list[Callable[[ExportJobRecord, int], ExportJobRecord]] = [
@@ -122,13 +141,15 @@ class SameAnswers(RuleBasedStateMachine):
         """One of the last records that somebody read, so often an old one."""
         return self.seen[-1 - pick] if pick < len(self.seen) else None
 
-    @rule(job_id=IDS, age=st.integers(-3, 3))
-    def create(self, job_id: str, age: int) -> None:
-        self.remember(self.both(lambda jobs: jobs.create(a_record(job_id, self.now + age))))
+    @rule(job_id=IDS, age=st.integers(-3, 3), patients=PATIENTS)
+    def create(self, job_id: str, age: int, patients: list[str]) -> None:
+        record = a_record(job_id, self.now + age)
+        self.remember(self.both(lambda jobs: jobs.create(record, patients=patients)))
 
-    @rule(job_id=IDS, age=st.integers(-3, 3))
-    def find_or_create(self, job_id: str, age: int) -> None:
-        self.remember(self.both(lambda jobs: jobs.find_or_create(a_record(job_id, self.now + age))))
+    @rule(job_id=IDS, age=st.integers(-3, 3), patients=PATIENTS)
+    def find_or_create(self, job_id: str, age: int, patients: list[str]) -> None:
+        record = a_record(job_id, self.now + age)
+        self.remember(self.both(lambda jobs: jobs.find_or_create(record, patients=patients)))
 
     @rule(holder=HOLDERS, limit=st.integers(0, 3), job_id=st.none() | IDS, by_operator=st.booleans())
     def acquire(self, holder: str, limit: int, job_id: str | None, by_operator: bool) -> None:
@@ -145,6 +166,7 @@ class SameAnswers(RuleBasedStateMachine):
         step=st.sampled_from(STEPS),
         partitions=st.lists(st.integers(0, 3), max_size=2),
         files=st.lists(st.integers(1, 4), max_size=2),
+        references=NAMES,
     )
     def commit(
         self,
@@ -152,6 +174,7 @@ class SameAnswers(RuleBasedStateMachine):
         step: Callable[[ExportJobRecord, int], ExportJobRecord],
         partitions: list[int],
         files: list[int],
+        references: list[tuple[int, str]],
     ) -> None:
         if record := self.recall(pick):
             # As a function, as the step itself may be refused.
@@ -161,9 +184,20 @@ class SameAnswers(RuleBasedStateMachine):
                     record.version,
                     partitions=[a_partition(record.id, number, attempt=record.version) for number in partitions],
                     files=[a_file(number) for number in files],
+                    references=references,
                 )
 
             self.remember(self.both(save))
+
+    @rule(pick=st.integers(0, 3), patients=PATIENTS)
+    def put_cohort(self, pick: int, patients: list[str]) -> None:
+        if record := self.recall(pick):
+            self.both(lambda jobs: jobs.put_cohort(record, record.version, patients))
+
+    @rule(pick=st.integers(0, 3), continues=IDS)
+    def carry_named(self, pick: int, continues: str) -> None:
+        if record := self.recall(pick):
+            self.both(lambda jobs: jobs.carry_named(replace(record, continues=continues), record.version))
 
     @rule(job_id=IDS)
     def cancel(self, job_id: str) -> None:
@@ -203,6 +237,8 @@ class SameAnswers(RuleBasedStateMachine):
         self.both(lambda jobs: (jobs.list(), jobs.list(unfinished=True), jobs.list(request_hash=a_record("a").hash)))
         for job_id in ("a", "b", "c"):
             self.both(lambda jobs, job_id=job_id: (jobs.partitions(job_id), jobs.files(job_id)))
+            self.both(lambda jobs, job_id=job_id: (list(jobs.listed(job_id)), list(jobs.cohort(job_id))))
+            self.both(lambda jobs, job_id=job_id: [list(jobs.named(job_id, number)) for number in (1, 2)])
 
 
 TestSameAnswers = SameAnswers.TestCase

@@ -57,14 +57,16 @@ class MemoryJobStore:
 
     def create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
+        listed = tuple(sorted(set(patients)))
         with self._lock:
-            return self._insert(record.id, document, patients)
+            return self._insert(record.id, document, listed)
 
     def find_or_create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
+        listed = tuple(sorted(set(patients)))
         with self._lock:
             there = rules.standing((each for each in self._by_age() if not each.deleted), record)
-            return there or self._insert(record.id, document, patients)
+            return there or self._insert(record.id, document, listed)
 
     def get(self, job_id: str) -> ExportJobRecord:
         with self._lock:
@@ -213,10 +215,10 @@ class MemoryJobStore:
     def close(self) -> None:
         """Nothing to give back; what it holds stays readable."""
 
-    def _insert(self, job_id: str, document: str, patients: Iterable[str]) -> ExportJobRecord:
+    def _insert(self, job_id: str, document: str, listed: tuple[str, ...]) -> ExportJobRecord:
         if job_id in self._jobs:
             raise JobConflict(f"job {job_id} is in the ledger already")
-        self._jobs[job_id] = _Job(document=document, listed=tuple(sorted(set(patients))))
+        self._jobs[job_id] = _Job(document=document, listed=listed)
         return self._jobs[job_id].read()
 
     def _tagged(self, job_id: str, version: int) -> _Job:

@@ -33,7 +33,7 @@ class JobStore(Protocol):
 
     def create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         """Add a QUEUED record; returns it with its first version tag. JobConflict when the id exists. patients: those
-        that `request.patient_list` stands for, kept beside the record in the same transaction."""
+        that `request.patient_list` stands for; the job is never there without them."""
         ...
 
     def find_or_create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
@@ -89,12 +89,15 @@ class JobStore(Protocol):
         ...
 
     def listed(self, job_id: str) -> Iterator[str]:
-        """The patients that the job was created with, in order of their code points, each once."""
+        """The patients that the job was created with, in order of their code points, each once.
+
+        This and the two streams below hold a page in memory and nothing of the ledger while their reader works.
+        TransientError when the job is forgotten, or its cohort put anew, before they end: half of it is no cohort."""
         ...
 
     def put_cohort(self, record: ExportJobRecord, version: int, patients: Iterable[str]) -> None:
-        """Record who the job's patients are at its T, in small transactions; one that was cut off is done again from
-        the start. JobConflict as soon as the tag is old; JobNotFound."""
+        """Record who the job's patients are at its T, in small transactions; `cohort` gives them when all are in. One
+        that was cut off is done again from the start. JobConflict as soon as the tag is old; JobNotFound."""
         ...
 
     def cohort(self, job_id: str) -> Iterator[str]:

@@ -8,11 +8,13 @@ what is dropped invisible, as a whole: a roster belongs to its job, or to nobody
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from fhirferry.jobs import rules, sql
 from fhirferry.model.errors import JobConflict, StoreBusy, TransientError
+from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord
 
 if TYPE_CHECKING:
@@ -21,26 +23,52 @@ if TYPE_CHECKING:
 PAGE = 10_000
 """Entries that a reader holds in memory."""
 
+UNCLAIMED = 86400 * SECOND
+"""So long a list waits for its job to be created."""
+
+Prepared = list[str] | int
+"""Patients for a job that is yet to be created: themselves when they are few, else the number of their roster."""
+
 _SQL = sql.queries("ledger")
 
 
 def add(db: Connection, job_id: str, kind: str, items: Iterable[tuple[str, int]]) -> None:
     """Add (item, round) in the caller's transaction; one that is there stays as it is."""
-    rows = iter(items)
-    first = next(rows, None)
-    if first is None:
-        return
-    roster = _open(db, job_id, kind)
-    db.executemany(_SQL["put-entry"], ((roster, *row) for each in ((first,), rows) for row in each))
+    rows = list(items)
+    if rows:
+        roster = _open(db, job_id, kind)
+        db.executemany(_SQL["put-entry"], ((roster, *row) for row in rows))
+
+
+def prepare(ledger: SqliteJobStore, patients: Iterable[str]) -> Prepared:
+    """Read them before the job is created, so that nobody waits for the caller; many are written down already."""
+    chunks = rules.chunks(patients)
+    few = next(chunks, [])
+    if len(few) < rules.AT_ONCE:
+        return few
+    with ledger.writing() as db:
+        roster = _new(db, None, "listed", ledger.now() + UNCLAIMED)
+    for chunk in chain((few,), chunks):
+        with _step(ledger) as db:
+            db.executemany(_SQL["put-entry"], ((roster, patient, 0) for patient in chunk))
+    return roster
+
+
+def give(ledger: SqliteJobStore, db: Connection, job_id: str, patients: Prepared) -> None:
+    """Make what was prepared the new job's, in the caller's transaction."""
+    if not isinstance(patients, int):
+        add(db, job_id, "listed", ((patient, 0) for patient in patients))
+    elif not db.execute(_SQL["give-roster"], {"id": job_id, "roster": patients, "now": ledger.now()}).rowcount:
+        raise TransientError(f"the patients of job {job_id} took too long to write; try again")
 
 
 def put_cohort(ledger: SqliteJobStore, record: ExportJobRecord, version: int, patients: Iterable[str]) -> None:
     """Write the job's cohort beside the one that it may have, then put it in its place."""
     with ledger.writing(record.id, version) as db:
         db.execute(_SQL["drop-roster"], {"id": record.id, "kind": "writing"})
-        ours = {"roster": _open(db, record.id, "writing"), "id": record.id, "kind": "writing"}
+        ours = {"roster": _new(db, record.id, "writing"), "id": record.id, "kind": "writing"}
     for chunk in rules.chunks(patients):
-        with ledger.writing(record.id, version) as db:
+        with _step(ledger, record.id, version) as db:
             _must_be(db, ours)
             db.executemany(_SQL["put-entry"], ((ours["roster"], patient, 0) for patient in chunk))
     with ledger.writing(record.id, version) as db:
@@ -54,7 +82,7 @@ def carry(ledger: SqliteJobStore, record: ExportJobRecord, version: int) -> None
     """Copy what the job that `record` continues named, in pages; what is there already stays."""
     after = ""
     while True:
-        with ledger.writing(record.id, version) as db:
+        with _step(ledger, record.id, version) as db:
             source = record.continues and _find(db, record.continues, "named")
             if not source:
                 return
@@ -92,18 +120,33 @@ def sweep(ledger: SqliteJobStore) -> None:
     with suppress(StoreBusy):
         while True:
             with ledger.reading() as db:
-                row = db.execute(_SQL["dropped"]).fetchone()
+                row = db.execute(_SQL["dropped"], {"now": ledger.now()}).fetchone()
             if row is None:
                 return
-            with ledger.writing() as db:
+            with _step(ledger) as db:
                 chunk = {"roster": row[0], "limit": rules.AT_ONCE}
                 if db.execute(_SQL["sweep"], chunk).rowcount < rules.AT_ONCE:
                     db.execute(_SQL["forget-roster"], chunk)
 
 
+@contextmanager
+def _step(ledger: SqliteJobStore, job_id: str = "", version: int | None = None) -> Iterator[Connection]:
+    """One of many transactions in a row. SQLite gives the lock to whoever happens to ask when it is free, and those who
+    wait ask seldom: so it stays free for as long as it was taken."""
+    import time
+
+    with ledger.writing(job_id, version) as db:
+        start = time.monotonic()
+        yield db
+    time.sleep(min(time.monotonic() - start, 0.2))
+
+
 def _open(db: Connection, job_id: str, kind: str) -> int:
-    there = _find(db, job_id, kind)
-    return there or db.execute(_SQL["open-roster"], {"id": job_id, "kind": kind}).lastrowid or 0
+    return _find(db, job_id, kind) or _new(db, job_id, kind)
+
+
+def _new(db: Connection, job_id: str | None, kind: str, until: Instant = 0) -> int:
+    return db.execute(_SQL["new-roster"], {"id": job_id, "kind": kind, "until": until}).lastrowid or 0
 
 
 def _find(db: Connection, job_id: str, kind: str) -> int | None:

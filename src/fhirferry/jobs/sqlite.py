@@ -74,15 +74,23 @@ class SqliteJobStore:
 
     def create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
+        prepared = rosters.prepare(self, patients)
         with self.writing() as db:
-            return self._insert(db, record, document, patients)
+            return self._insert(db, record, document, prepared)
 
     def find_or_create(self, record: ExportJobRecord, *, patients: Iterable[str] = ()) -> ExportJobRecord:
         document = documents.write_record(rules.queued(record))
+        with self.reading() as db:
+            there = self._standing(db, record)
+        prepared = there or rosters.prepare(self, patients)
+        if isinstance(prepared, ExportJobRecord):
+            return prepared
         with self.writing() as db:
-            rows = db.execute(self._sql["list-by-hash"], {"hash": record.hash})
-            there = rules.standing((documents.read_record(*row) for row in rows), record)
-            return there or self._insert(db, record, document, patients)
+            return self._standing(db, record) or self._insert(db, record, document, prepared)
+
+    def _standing(self, db: Connection, record: ExportJobRecord) -> ExportJobRecord | None:
+        rows = db.execute(self._sql["list-by-hash"], {"hash": record.hash})
+        return rules.standing((documents.read_record(*row) for row in rows), record)
 
     def get(self, job_id: str) -> ExportJobRecord:
         with self.reading() as db:
@@ -219,12 +227,12 @@ class SqliteJobStore:
             return self._save(db, step(rules.visible(self._find(db, job_id), job_id)))
 
     def _insert(
-        self, db: Connection, record: ExportJobRecord, document: str, patients: Iterable[str]
+        self, db: Connection, record: ExportJobRecord, document: str, patients: rosters.Prepared
     ) -> ExportJobRecord:
         if self._find(db, record.id) is not None:
             raise JobConflict(f"job {record.id} is in the ledger already")
         db.execute(self._sql["insert"], {"id": record.id, "record": document})
-        rosters.add(db, record.id, "listed", ((patient, 0) for patient in patients))
+        rosters.give(self, db, record.id, patients)
         return msgspec.structs.replace(record, version=1, heartbeat=None)
 
     def _find(self, db: Connection, job_id: str) -> ExportJobRecord | None:

@@ -1,5 +1,7 @@
 """Conformance of a durable JobStore among real processes. Needs pytest; used like `job_store_suite`.
 
+(`job_store_cohorts` has more of it.)
+
 The subclass also gives a fixture `opening`: Python source that a child runs to open, as `jobs`, the ledger that `make`
 made, with the machine's clock and `fhirferry.jobs.holder.is_dead`.
 """
@@ -32,8 +34,8 @@ sys.stdin.readline()
 """
 
 
-class ProcessesSuite:
-    """Several processes, one ledger."""
+class ProcessFixtures:
+    """`jobs`, and `child` to start others, from the `make` and `opening` of the subclass."""
 
     @pytest.fixture
     def make(self) -> MakeStore:
@@ -66,6 +68,10 @@ class ProcessesSuite:
         for process in children:
             process.kill()
             process.communicate()
+
+
+class ProcessesSuite(ProcessFixtures):
+    """Several processes, one ledger."""
 
     def test_s79_two_processes_never_get_the_same_job(self, jobs: JobStore, child: Callable[[str], Child]) -> None:
         ids = [f"job-{n:02d}" for n in range(30)]

@@ -1,7 +1,8 @@
 """Conformance suite of JobStore. Needs pytest.
 
 Subclass JobStoreSuite under a name that pytest collects, with a fixture `make` that gives a MakeStore. So go the suites
-of `job_store_endings` (cancel, delete, clean-up), `job_store_rivals` (threads) and `job_store_processes`.
+of `job_store_endings` (cancel, delete, clean-up), `job_store_cohorts` (what may be long: patients, names),
+`job_store_rivals` (threads) and `job_store_processes`.
 """
 
 from __future__ import annotations
@@ -62,6 +63,17 @@ class JobStoreSuite(LedgerFixtures):
         assert [r.id for r in bench.jobs.acquire("one", 9, job_id="b")] == ["b"]
         assert bench.jobs.find_or_create(a_record("c", bench.now)) == bench.jobs.get("b")
         assert "c" not in [r.id for r in bench.jobs.list()]
+
+    def test_s65_what_the_operator_named_tells_ways_apart_not_the_folder_that_a_layout_made(self, bench: Bench) -> None:
+        way = {"destination_root": "file:///srv", "settings": JobSettings(layout="<resourcename>")}
+        bench.queue("a", destination_uri="file:///srv/one", **way)
+        bench.jobs.create(a_record("flat", bench.now, **way | {"settings": JobSettings()}))
+        bench.jobs.create(a_record("of-another-root", bench.now, **way | {"destination_root": "file:///srv/one"}))
+        asked = a_record("b", bench.now, destination_uri="file:///srv/two", **way)
+        assert bench.jobs.find_or_create(asked).id == "a"
+        bench.jobs.create(a_record("no-layout", bench.now, destination_uri="file:///elsewhere"))
+        rooted = a_record("c", bench.now, destination_uri="file:///elsewhere/1", destination_root="file:///elsewhere")
+        assert bench.jobs.find_or_create(rooted).id == "no-layout", "without a layout the folder is what was named"
 
     def test_find_or_create_finds_a_job_that_ended_after_it_was_asked_and_none_that_ended_before(
         self, bench: Bench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import sqlite3
 import stat
@@ -12,12 +13,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from fhirferry.jobs import sql, sqlite
+from fhirferry.jobs import rosters, rules, sql, sqlite
 from fhirferry.jobs.sqlite import SqliteJobStore
-from fhirferry.model.errors import PermanentError, RequestError, StoreBusy, StoreDamaged
+from fhirferry.model.errors import JobNotFound, PermanentError, RequestError, StoreBusy, StoreDamaged, TransientError
+from fhirferry.model.instant import SECOND
 from fhirferry.settings import destination_url, path_of
-from fhirferry.testing.job_store_bench import START, a_record, advanced
+from fhirferry.testing.job_store_bench import START, Bench, a_file, a_record, advanced
 
 
 def opened(path: Path, timeout: float = 30.0) -> SqliteJobStore:
@@ -173,6 +176,28 @@ def test_an_older_ledger_is_migrated_in_one_transaction(path: Path, monkeypatch:
     jobs.close()
 
 
+def test_a_ledger_of_schema_1_is_carried_over_with_all_that_is_in_it(path: Path) -> None:
+    """`ledger-1.db.gz` was written by the last program that knew no other schema; its job `waiting` by an older one."""
+    path.write_bytes(gzip.decompress(Path(__file__).with_name("ledger-1.db.gz").read_bytes()))
+    jobs = opened(path)
+    assert jobs._db.execute("pragma user_version").fetchone() == (len(sqlite.SCHEMAS),)
+    assert jobs._db.execute("pragma integrity_check").fetchone() == ("ok",)
+    done, waiting = jobs.list()
+    assert (done.id, done.status, done.progress, done.heartbeat) == ("done", "completed", 100, START)
+    assert done.destination_root == done.destination_uri == "file:///srv/out%20put"
+    assert waiting.destination_root == waiting.destination_uri == destination_url("/srv/100%41 out")
+    for record in (done, waiting):
+        (partition,), (file,) = jobs.partitions(record.id), jobs.files(record.id)
+        assert (partition.plan.round, partition.done, file) == (0, record is done, a_file(1))
+        assert list(jobs.cohort(record.id)) == []
+    asked = a_record("b", hash=waiting.hash, destination_root=waiting.destination_uri)
+    assert jobs.find_or_create(asked) == waiting
+    jobs.put_cohort(waiting, waiting.version, ["1"])
+    jobs.commit(advanced(waiting), waiting.version, references=[(1, "Location/1")])
+    assert [*jobs.cohort("waiting"), *jobs.named("waiting", 1)] == ["1", ("Location/1", True)]
+    jobs.close()
+
+
 def test_processes_that_make_the_ledger_at_once_share_one(path: Path) -> None:
     source = f"""
 import os, sys
@@ -196,6 +221,156 @@ jobs.close()
     jobs = opened(path)
     assert {record.id for record in jobs.list()} == {str(child.pid) for child in children}
     jobs.close()
+
+
+# Long lists
+
+
+@pytest.fixture
+def bench(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A ledger whose pages hold ten entries and whose steps twenty."""
+    monkeypatch.setattr(rosters, "PAGE", 10)
+    monkeypatch.setattr(rules, "AT_ONCE", 20)
+    bench = Bench(lambda clock, is_dead: SqliteJobStore(path, clock=clock, is_dead=is_dead))
+    yield bench
+    bench.jobs.close()
+
+
+def rows(bench: Bench) -> tuple[int, int]:
+    """Rosters and entries, whoever's."""
+    assert isinstance(bench.jobs, SqliteJobStore)
+    return bench.jobs._db.execute("select (select count(*) from roster), (select count(*) from entry)").fetchone()
+
+
+def forget(bench: Bench, job_id: str) -> None:
+    bench.jobs.delete(job_id)
+    bench.swept(job_id)
+    bench.jobs.cleaned(job_id, again_at=None)
+
+
+MANY = [f"{n:03d}" for n in range(100)]
+
+
+@pytest.mark.parametrize("count", [0, 9, 10, 11, 19, 20, 21, 40, 100])
+def test_pages_and_steps_lose_nothing_at_their_edges(bench: Bench, count: int) -> None:
+    record = bench.run("a")
+    bench.jobs.put_cohort(record, record.version, MANY[:count])
+    bench.jobs.create(a_record("b"), patients=MANY[:count])
+    record = bench.jobs.commit(record, record.version, references=[(1 + n % 2, name) for n, name in enumerate(MANY)])
+    second = replace(bench.jobs.get("b"), continues="a")
+    bench.jobs.carry_named(second, second.version)
+    assert list(bench.jobs.cohort("a")) == list(bench.jobs.listed("b")) == MANY[:count]
+    assert [*bench.jobs.named("a", 1)] == [(name, True) for name in MANY[::2]]
+    assert [*bench.jobs.named("a", 2)] == [(name, True) for name in MANY[1::2]]
+    assert [*bench.jobs.named("b", 1)] == [(name, False) for name in MANY]
+
+
+def test_a_stream_holds_nothing_of_the_ledger_between_its_pages(bench: Bench, path: Path) -> None:
+    record = bench.run("a")
+    bench.jobs.put_cohort(record, record.version, MANY)
+    stream = bench.jobs.cohort("a")
+    assert next(stream) == MANY[0]
+    with closing(sqlite3.connect(path, timeout=0)) as other:
+        busy, *_ = other.execute("pragma wal_checkpoint(truncate)").fetchone()
+        assert busy == 0, "somebody still reads from the log"
+    assert list(stream) == MANY[1:]
+
+
+def test_l1_a_list_that_is_dropped_while_it_is_read_does_not_end_as_if_it_were_whole(bench: Bench) -> None:
+    record = bench.run("a")
+    for drop in (lambda: bench.jobs.put_cohort(record, record.version, MANY), lambda: forget(bench, "a")):
+        bench.jobs.put_cohort(record, record.version, MANY)
+        stream = bench.jobs.cohort("a")
+        assert next(stream) == MANY[0]
+        drop()
+        with pytest.raises(TransientError):
+            list(stream)
+
+
+def test_what_nobody_can_see_any_more_is_removed(bench: Bench) -> None:
+    record = bench.run("a")
+    for _ in range(2):
+        bench.jobs.put_cohort(record, record.version, MANY)
+    assert rows(bench) == (1, 100)
+    with pytest.raises(ZeroDivisionError):
+        bench.jobs.put_cohort(record, record.version, (str(1 / (50 - n)) for n in range(100)))
+    assert rows(bench) == (2, 140)
+    bench.jobs.put_cohort(record, record.version, MANY)
+    assert rows(bench) == (1, 100)
+    bench.jobs.commit(record, record.version, references=[(1, "Location/1")])
+    bench.jobs.create(a_record("b"), patients=MANY)
+    assert rows(bench) == (3, 201)
+    forget(bench, "a")
+    assert rows(bench) == (1, 100)
+    bench.jobs.cancel("b")
+    bench.swept("b")
+    bench.jobs.cleaned("b", again_at=None)
+    bench.jobs.prune(bench.now + 1)
+    assert rows(bench) == (0, 0)
+
+
+def test_what_a_removal_left_when_it_was_cut_off_goes_with_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, other = bench.run("a"), bench.run("b")
+    bench.jobs.put_cohort(record, record.version, MANY)
+
+    def die(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("time.sleep", die)
+        with pytest.raises(KeyboardInterrupt):
+            forget(bench, "a")
+    assert rows(bench) == (1, 80)
+    with pytest.raises(JobNotFound):
+        bench.jobs.get("a")
+    bench.queue("c")  # it may get the number of the job that is gone, not its list
+    assert list(bench.jobs.cohort("c")) == []
+    bench.jobs.put_cohort(other, other.version, ["1"])
+    assert rows(bench) == (1, 1)
+
+
+def test_a_list_whose_job_was_never_created_is_kept_for_a_day(bench: Bench) -> None:
+    bench.queue("a")
+    record = bench.run("b")
+    bench.jobs.cancel("a")
+
+    def delivery() -> Iterator[str]:
+        yield from MANY
+        assert bench.jobs.prune(bench.now) == (), "sweeps"
+        yield "x"
+
+    bench.jobs.create(a_record("long"), patients=delivery())
+    assert list(bench.jobs.listed("long")) == [*MANY, "x"]
+    with pytest.raises(ZeroDivisionError):
+        bench.jobs.create(a_record("never"), patients=(str(1 / (50 - n)) for n in range(100)))
+    bench.wait(rosters.UNCLAIMED / SECOND - 1)
+    bench.jobs.put_cohort(record, record.version, ())
+    assert rows(bench) == (3, 141)
+    bench.wait(1)
+    bench.jobs.prune(bench.now)
+    assert rows(bench) == (2, 101)
+
+    def endless() -> Iterator[str]:
+        yield from MANY
+        bench.wait(rosters.UNCLAIMED / SECOND)
+
+    with pytest.raises(TransientError):
+        bench.jobs.create(a_record("too-late"), patients=endless())
+    with pytest.raises(JobNotFound):
+        bench.jobs.get("too-late")
+
+
+def test_others_get_the_lock_between_the_steps(bench: Bench, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = bench.run("a")
+    impatient = opened(path, timeout=0.0)
+    beats = []
+    monkeypatch.setattr("time.sleep", lambda _seconds: beats.append(impatient.heartbeat("a", "one", record.epoch)))
+    bench.jobs.put_cohort(record, record.version, MANY)
+    bench.jobs.put_cohort(record, record.version, ())
+    assert beats == ["ok"] * 11, "5 steps to write, 6 to remove"
+    impatient.close()
 
 
 # Locks

@@ -68,8 +68,8 @@ select id from job
 where deleted = 0 and status in ('completed', 'failed', 'canceled') and cleanup_due is null and end_time < :before
 order by queued_time, number;
 
--- name: open-roster
-insert into roster (job_id, kind) values (:id, :kind);
+-- name: new-roster
+insert into roster (job_id, kind, until) values (:id, :kind, :until);
 
 -- name: roster
 select number from roster where job_id = :id and kind = :kind;
@@ -79,6 +79,9 @@ select 1 from roster where number = :roster and job_id = :id and kind = :kind;
 
 -- name: name-roster
 update roster set kind = :kind where number = :roster;
+
+-- name: give-roster
+update roster set job_id = :id, until = 0 where number = :roster and job_id is null and until > :now;
 
 -- name: drop-roster
 -- Nobody sees it from here on; `sweep` removes it.
@@ -105,7 +108,7 @@ on conflict (roster, item) do nothing;
 select max(item), count(*) from (select item from entry where roster = :from and item > :after order by item limit :limit);
 
 -- name: dropped
-select number from roster where job_id is null limit 1;
+select number from roster where job_id is null and until <= :now limit 1;
 
 -- name: sweep
 delete from entry where roster = :roster and item in (select item from entry where roster = :roster limit :limit);

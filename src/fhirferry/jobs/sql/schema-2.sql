@@ -2,11 +2,13 @@
 
 -- kind: `listed`, the patients that the job was created with; `cohort`, its patients at T; `writing`, a cohort that is not
 -- whole yet; `named`, what its resources refer to. Without a job: nobody can see it any more, and its entries are
--- removed in small steps, since a million deletions in one transaction would keep every other job waiting.
+-- removed in small steps, since a million deletions in one transaction would keep every other job waiting; or, as long
+-- as `until` is not over, nobody can see it yet: it is written for a job that is not there yet.
 create table roster (
     number integer primary key,
     job_id text references job (id) on delete set null,
-    kind   text not null
+    kind   text not null,
+    until  integer not null default 0
 );
 
 create unique index roster_job on roster (job_id, kind);
