@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -302,3 +304,22 @@ def test_start_up_a_manifest_is_written_without_what_reads_kick_offs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_tells_of_every_parameter_and_of_what_lenient_handling_passes_over() -> None:
+    def first(heading: str, after: str = "\n") -> set[str]:
+        section = re.split(r"(?m)^## ", page.partition(f"\n## {heading}\n")[2])[0].partition(after)[2]
+        rows = re.findall(r"(?m)^\| (`.+?) \|", section.partition("\n\nRefused in")[0])
+        return {name for row in rows for name in re.findall(r"`(\w+)`", row.partition(":")[0])}
+
+    page = (Path(__file__).parents[3] / "docs" / "kick-off.md").read_text("utf-8")
+    assert first("Parameters") == set(PARAMETERS)
+    assert first("Lenient handling") == PASSED_OVER | {"_elements"}
+    assert first("Lenient handling", "Refused in either case") == (set(PARAMETERS) - PASSED_OVER)
+    fields = dict(re.findall(r"(?m)^\| `(\w+)` \|.*\| `(\w+)` \|$", page))
+    assert fields == {
+        name: parameter.field for name, parameter in PARAMETERS.items() if hasattr(_PLAIN, parameter.field)
+    }
+
+
+_PLAIN = ExportRequest()

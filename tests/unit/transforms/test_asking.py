@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from fhirferry.bulkdata.kickoff import export_url, parse_export_url
@@ -136,6 +139,8 @@ def test_b22_l32_what_usually_comes_along_with_patients_and_groups() -> None:
     assert set(USUALLY_REFERENCED) == {
         "Device", "Location", "Medication", "Organization", "Practitioner", "PractitionerRole"
     }  # fmt: skip
+    page = (Path(__file__).parents[3] / "docs" / "kick-off.md").read_text("utf-8").partition("## What comes along")[2]
+    assert tuple(re.findall(r"(?m)^\| `(\w+)` \|", page)) == USUALLY_REFERENCED
     assert referenced(level="patient") == USUALLY_REFERENCED
     assert referenced(level="group", group_id="g") == USUALLY_REFERENCED
     assert referenced(level="patient", types=("Patient", "Device", "Location")) == ("Device", "Location")
