@@ -12,7 +12,7 @@ import msgspec
 
 from fhirferry.model.instant import FOREVER, Instant
 from fhirferry.model.request import ExportRequest
-from fhirferry.store import axis, cohorts, info, keys, named, pins, routes, sql
+from fhirferry.store import axis, cohorts, info, keys, named, pins, relevance, routes, sql
 
 if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection, SqliteStore
@@ -36,6 +36,7 @@ def name(
 ) -> None:
     """Source.name, in small transactions: what is looked up in one that others can write beside is added in another;
     the last makes the round one that can be read."""
+    relevance.prepare(store, request, t, job_id)  # else Provenance that round 0 has would come again
     with store.reading() as db:
         pins.must_hold(db, t)
         cohorts.of_request(db, request, job_id)
@@ -138,7 +139,8 @@ def _listed(ids: Wanted) -> str:
 def _queries(whose: str) -> dict[str, str]:
     """The queries for one way of asking whose a version is."""
     texts = sql.queries("naming")
+    mine = texts[whose].replace("/* scope */", sql.queries("scopes")["about_patients"])
     return {
-        name: texts[name].replace("/* whose */", texts[whose]).replace("/* earlier */", texts["earlier"])
+        name: texts[name].replace("/* whose */", mine).replace("/* earlier */", texts["earlier"])
         for name in ("current", "before")
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from fhirferry.model.errors import SnapshotGone
 from fhirferry.model.instant import SECOND, Instant, format_instant
 from fhirferry.model.request import ExportRequest
-from fhirferry.testing.source_suite import START, Dock, Exported, export, group, of
+from fhirferry.testing.source_suite import START, Dock, Exported, export, group, of, pages, shares
 
 
 def about(dock: Dock, name: str, *targets: str, value: object = 0, **members: Any) -> None:
@@ -300,3 +301,34 @@ class ProvenanceSuite:
             for most, target in ((1, 1), (3, 500), (1000, 10**9)):
                 exported = of_patients(dock, t, *chosen, max_resources=most, target_bytes=target)
                 assert provenance(exported) == expected
+
+    def test_l10_named_as_well_it_still_comes_once(self, dock: Dock) -> None:
+        fill(dock)
+        since = dock.source.snapshot("one")
+        about(dock, "new", "Observation/a")
+        t = dock.source.snapshot("job")
+        references = [(f"Provenance/{ident}", True) for ident in (*EVERYBODY, "nobody", "new")]
+        asked: dict[str, Any] = {"level": "patient", "include_referenced": ("Provenance",)}
+        cases: list[tuple[dict[str, Any], list[str], list[str]]] = [
+            ({}, [], ["nobody"]),
+            ({"since": since}, [], [*EVERYBODY, "nobody"]),
+            ({"patients": ("a", "b")}, [], [*C, "nobody"]),
+            ({"patients": ("a", "b"), "since": since}, ["b"], [*A, *C, "nobody"]),
+            ({"patients": ("a", "b"), "types": ("Patient",)}, [], [*EVERYBODY, "nobody", "new"]),
+        ]
+        for number, (request, whole, expected) in enumerate(cases):
+            job = f"job {number}"
+            dock.source.snapshot(job)
+            outside = {"direct-c"} if "patients" in request else set()
+            asked_here = ExportRequest(**asked, **request)
+            if asked_here.patients:
+                dock.source.select(job, t, shares(asked_here.patients, whole=whole))
+            dock.source.name(asked_here, t, job, 1, references)
+            came = [
+                msgspec.json.decode(line)["id"]
+                for plan in dock.source.partitions(asked_here, t, 1000, None, job, 1)
+                for page in pages(dock.source, plan)
+                for line in page.body.splitlines()
+            ]
+            left_over = set(expected) - outside - (set(B) if whole else set())
+            assert sorted(came) == sorted(left_over), request

@@ -25,10 +25,14 @@ exists (select 1 from naming cross join named on named.naming = number
 1
 
 -- name: patients
-patient <> 0
+1 /* scope */
 
 -- name: cohort
-case
+-- Provenance also by what it is about.
+ifnull((select 1 + 2 * share from relevant
+         where selection = (select number from selection where job = :job and state = 1)
+           and key = version.key and share < 2), 0)
+| case
   when patient > 0 then ifnull(
     (select 1 + 2 * share from cohort
       where selection = (select number from selection where job = :job and state = 1)
