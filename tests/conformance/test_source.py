@@ -12,11 +12,13 @@ from fhirferry.sources.store import StoreSource
 from fhirferry.store import cohorts
 from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.cohort_suite import CohortSuite
+from fhirferry.testing.named_suite import NamedSuite
 from fhirferry.testing.provenance_suite import ProvenanceSuite
+from fhirferry.testing.share_suite import ShareSuite
 from fhirferry.testing.source_suite import Dock, SourceSuite, Ticking
 
 
-class TestMemorySource(SourceSuite, CohortSuite, ProvenanceSuite):
+class TestMemorySource(SourceSuite, CohortSuite, ShareSuite, NamedSuite, ProvenanceSuite):
     @pytest.fixture
     def dock(self) -> Dock:
         clock = Ticking()
@@ -39,7 +41,7 @@ def store_dock(path: str) -> Iterator[Dock]:
         source.close()
 
 
-class TestStoreSource(SourceSuite, CohortSuite, ProvenanceSuite):
+class TestStoreSource(SourceSuite, CohortSuite, ShareSuite, NamedSuite, ProvenanceSuite):
     """Cohorts are read patient by patient."""
 
     @pytest.fixture
@@ -48,7 +50,7 @@ class TestStoreSource(SourceSuite, CohortSuite, ProvenanceSuite):
         yield from store_dock(str(tmp_path / "store.sqlite"))
 
 
-class TestStoreSourceWide(CohortSuite, ProvenanceSuite):
+class TestStoreSourceWide(CohortSuite, ShareSuite, NamedSuite, ProvenanceSuite):
     """Cohorts are read in the order on disk."""
 
     @pytest.fixture
