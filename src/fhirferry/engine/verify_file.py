@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from fhirferry.engine.gunzip import CompressionDamaged, gunzip
+from fhirferry.bulkdata.members import CompressionDamaged, gunzip
 from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_findings import FindingKind, Findings
 from fhirferry.model.errors import RequestError
@@ -143,7 +143,7 @@ class FileCheck:
             for span in self._spans(gunzip(stored) if self.name.endswith(".gz") else stored):
                 check(span)
         except CompressionDamaged as error:
-            self._say(FindingKind.COMPRESSION, str(error), self.lines + 1)
+            self._say(FindingKind.COMPRESSION, f"{error}; {self.lines} whole lines come before", self.lines + 1)
             for _ in stored:  # the checksum is of the whole file
                 pass
         progress()

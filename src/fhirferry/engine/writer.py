@@ -11,18 +11,16 @@ from __future__ import annotations
 import hashlib
 import threading
 from queue import SimpleQueue
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from fhirferry.destinations.protocol import Destination, FileWriter
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Kind
 
+if TYPE_CHECKING:
+    from fhirferry.engine.packer import Packer
+
 AHEAD = 4_000_000
-
-
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
 
 
 class NdjsonWriter:
@@ -39,7 +37,7 @@ class NdjsonWriter:
         self.raw_bytes = 0
         self._bytes = 0
         self._hash = hashlib.sha256()
-        self._compressor = _gzip() if compression == "gzip" else None
+        self._packer = _packer() if compression == "gzip" else None
         self._file: FileWriter = destination.create(name)
         self._pages: SimpleQueue[bytes | None] = SimpleQueue()
         self._ahead = 0
@@ -70,8 +68,8 @@ class NdjsonWriter:
         try:
             if self._error is not None:
                 raise self._error
-            if self._compressor is not None:
-                self._store(self._compressor.flush())
+            if self._packer is not None:
+                self._store(self._packer.flush())
             self._file.commit()
         except BaseException:
             self._file.abort()
@@ -104,7 +102,7 @@ class NdjsonWriter:
         while (body := self._pages.get()) is not None:
             if self._error is None:
                 try:
-                    self._store(body if self._compressor is None else self._compressor.compress(body))
+                    self._store(body if self._packer is None else self._packer.compress(body))
                 except BaseException as error:
                     self._error = error
             size = len(body)
@@ -119,14 +117,7 @@ class NdjsonWriter:
         self._bytes += len(data)
 
 
-def _gzip() -> _Compressor:
-    """Level 1: storage and network are the goal, not the last percent; isal does it at the speed of the disk."""
-    try:
-        from isal import isal_zlib  # only a compressed export needs it
+def _packer() -> Packer:
+    from fhirferry.engine.packer import Packer  # only a compressed export needs it
 
-        compressor: _Compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
-    except ImportError:
-        import zlib
-
-        compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return compressor
+    return Packer()

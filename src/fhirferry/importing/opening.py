@@ -1,6 +1,7 @@
 """Bytes of a file, plain or compressed; its first bytes tell which, not its name.
 
-A file that ends too early must not pass for a short one: gzip knows it by its trailer, zstandard by its frame's end.
+A file that ends too early must not pass for a short one: gzip knows it by its trailer, an export's gzip by its last member
+too, zstandard by its frame's end. What is whole before is read.
 """
 
 from __future__ import annotations
@@ -108,32 +109,25 @@ class Document:
 
 
 class _Gzip(io.RawIOBase):
-    """gzip with all its members; every kind of damage is Unreadable."""
+    """gzip with all its members; every kind of damage is Unreadable, behind what is whole."""
 
     def __init__(self, file: Reader) -> None:
-        self._inner: Any
-        self._errors: tuple[Any, ...]
-        try:
-            from isal import igzip, isal_zlib
+        from fhirferry.bulkdata.members import CompressionDamaged, gunzip
 
-            open_gzip: Any = igzip.IGzipFile
-            self._inner, self._errors = open_gzip(fileobj=file), (OSError, isal_zlib.error)
-        except ImportError:
-            import gzip
-            import zlib
-
-            self._inner, self._errors = gzip.GzipFile(fileobj=file), (OSError, zlib.error)
+        self._pieces = gunzip(iter(lambda: file.read(CHUNK), b""))
+        self._error = CompressionDamaged
+        self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        try:
-            return int(self._inner.readinto(buffer))
-        except EOFError:
-            raise Unreadable("the gzip stream ends too early: the file is cut off") from None
-        except self._errors as error:
-            raise Unreadable(f"the gzip stream is damaged: {error}") from None
+        if not self._ready:
+            try:
+                self._ready = memoryview(next(self._pieces, b""))
+            except self._error as error:
+                raise Unreadable(str(error)) from None
+        return _take(self, buffer)
 
 
 class _Zstd(io.RawIOBase):
@@ -170,7 +164,12 @@ class _Zstd(io.RawIOBase):
                 raise Unreadable(f"the zstandard frame is damaged: {error}") from None
             if self._frame.eof:
                 self._unused, self._frame = self._frame.unused_data, None
-        count = min(len(buffer), len(self._ready))
-        buffer[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
-        return count
+        return _take(self, buffer)
+
+
+def _take(stream: _Gzip | _Zstd, buffer: Any) -> int:
+    """Of what is ready as much as the buffer takes."""
+    count = min(len(buffer), len(stream._ready))
+    buffer[:count] = stream._ready[:count]
+    stream._ready = stream._ready[count:]
+    return count
