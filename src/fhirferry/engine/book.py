@@ -117,7 +117,7 @@ class Book:
         for file in files:
             key = (file.kind, file.type)
             sequence = sequences[key] = sequences.get(key, 0) + 1
-            name = final_name(file, sequence, self.record.settings.compression) if renames else file.part
+            name = final_name(file, sequence, self.record.settings) if renames else file.part
             numbered.append(msgspec.structs.replace(file, sequence=sequence, name=name))
         return numbered, sequences
 

@@ -88,6 +88,9 @@ class Planner:
         return tuple(batch)
 
     def _peek(self) -> Partition | None:
+        for each in self._unnamed:  # before anything of them is read: the source may have forgotten with a lapsed pin
+            self._name(each)
+        self._unnamed = range(0)
         if self._waiting:
             return self._waiting[0]
         self._look_ahead()
@@ -119,13 +122,10 @@ class Planner:
         if self._trouble is not None:
             trouble, self._trouble = self._trouble, None
             raise trouble
-        for each in self._unnamed:
-            self._name(each)
-        self._unnamed = range(0)
         if self._fresh is None:
             record, t = self._record, self._transaction_time
             size = record.settings.max_file_size
-            size -= size // 32  # a cut comes behind the resource that reaches it: the last ones would be a file of their own
+            size -= size // 32  # cut behind the resource that reaches it, it would leave that one a file of its own
             self._fresh = self._source.partitions(record.request, t, size, self._last, record.id, self._round)
         try:
             plan = next(self._fresh, None)

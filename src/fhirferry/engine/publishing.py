@@ -11,17 +11,20 @@ from collections.abc import Iterable, Sequence
 from fhirferry.bulkdata.manifest import MANIFEST, SUMS, manifest, sha256sums
 from fhirferry.destinations.protocol import Destination
 from fhirferry.faultpoints import reach
-from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.job import ExportJobRecord, JobSettings
+from fhirferry.model.layout import folder_of
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Kind
 
-_FOLDER = {Kind.OUTPUT: "", Kind.DELETED: "deleted/", Kind.ERROR: "error/"}
+_FOLDER = {Kind.DELETED: "deleted", Kind.ERROR: "error"}
 
 
-def final_name(file: OutputFile, sequence: int, compression: str) -> str:
-    """`Patient-1.ndjson`; deletions and issues lie in folders of their own, so that `*.ndjson` are resources only."""
-    suffix = ".ndjson.gz" if compression == "gzip" else ".ndjson"
-    return f"{_FOLDER[file.kind]}{file.type}-{sequence}{suffix}"
+def final_name(file: OutputFile, sequence: int, settings: JobSettings) -> str:
+    """`Patient-1.ndjson`, in the folders of the layout (S65); deletions and issues lie in folders of their own, the same in
+    every layout, so that whoever reads the others reads resources only."""
+    suffix = ".ndjson.gz" if settings.compression == "gzip" else ".ndjson"
+    folder = _FOLDER.get(file.kind) or folder_of(settings.layout, file.type)
+    return f"{folder}{'/' * bool(folder)}{file.type}-{sequence}{suffix}"
 
 
 def publish(destination: Destination, files: Iterable[OutputFile]) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from fhirferry.model.errors import IllegalStep, RequestError
 from fhirferry.model.instant import SECOND, Instant
+from fhirferry.model.layout import refuse_layout
 from fhirferry.model.partition import Issue, Total
 from fhirferry.model.request import ExportRequest
 
@@ -60,7 +61,8 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     page_resources, page_bytes: upper bounds of one page.
     max_file_size: uncompressed bytes of a file; only a single larger resource may exceed it.
-    min_file_size: a file is not closed before it has so many, unless nothing follows that may be in it (B54).
+    min_file_size: a file is not closed before it has so many, unless nothing follows that may be in it, the job is stopped,
+        or `seconds_per_commit` are over at the end of a partition (B54).
     layout: folders for the files below the job's own, with the tag `<resourcename>`; empty for none (S65).
     pages_per_commit: None = as many as fit a file. seconds_per_commit: a file is closed at the first page after it.
     compression: "none" or "gzip". limit_rate: bytes per second of the whole job, None = as fast as it goes.
@@ -100,8 +102,12 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name, value in positive.items():
             if value is not None and value <= 0:
                 raise RequestError(f"{name} must be greater than zero, not {value}")
+        if not 0 <= self.min_file_size < self.max_file_size:
+            most = f"less than max_file_size, {self.max_file_size}"
+            raise RequestError(f"min_file_size must be zero or more and {most}, not {self.min_file_size}")
         if self.compression not in ("none", "gzip"):
             raise RequestError(f"compression {self.compression!r} is not offered; choose 'none' or 'gzip'")
+        refuse_layout(self.layout)
 
 
 class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -173,8 +173,32 @@ def test_a_heartbeat_is_stale_when_too_old_missing_or_from_the_future(age: int |
 @pytest.mark.parametrize("name", [n for n, v in asdict(JobSettings()).items() if not isinstance(v, bool | str)])
 @pytest.mark.parametrize("value", [0, -1])
 def test_settings_that_cannot_work_are_refused(name: str, value: int) -> None:
-    with pytest.raises(RequestError, match=name):
-        JobSettings(**{name: value})
+    if (name, value) != ("min_file_size", 0):
+        with pytest.raises(RequestError, match=name):
+            JobSettings(**{name: value})
+
+
+@pytest.mark.parametrize("least", [1000, 1001])
+def test_b54_a_least_size_that_is_not_below_the_largest_is_refused(least: int) -> None:
+    JobSettings(min_file_size=999, max_file_size=1000)
+    with pytest.raises(RequestError, match="less than max_file_size, 1000, not"):
+        JobSettings(min_file_size=least, max_file_size=1000)
+
+
+@pytest.mark.parametrize("layout", ["", "<resourcename>", "data/<resourcename>/v1.2_a-b", "all-<resourcename>"])
+def test_s65_a_layout_of_plain_folders_is_taken(layout: str) -> None:
+    assert JobSettings(layout=layout).layout == layout
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["/", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a\\b", "é", "a\n", "<timestamp>", "<id>/a", "<resourceName>", "<",
+     ".fhirferry", "a/.FhirFerry", "Deleted", "error", "history/a", "manifest.json", "sha256sums", "x" * 201,
+     "x" * 150 + "<resourcename><resourcename>"],
+)  # fmt: skip
+def test_s65_a_layout_that_leads_out_or_into_what_is_anothers_is_refused(layout: str) -> None:
+    with pytest.raises(RequestError, match="layout"):
+        JobSettings(layout=layout)
 
 
 def test_an_unknown_compression_is_refused() -> None:
