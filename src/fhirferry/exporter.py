@@ -6,27 +6,23 @@ Here alone it is written which class serves which URL scheme. A new source or de
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import msgspec
 
 from fhirferry.clock import system_clock
 from fhirferry.engine.connections import Connections
-from fhirferry.model.errors import (
-    DestinationConnectionError,
-    FolderInUse,
-    IllegalStep,
-    RequestError,
-    SourceConnectionError,
-)
+from fhirferry.exporting.chain import going_on, last, linked
+from fhirferry.exporting.dry_run import DryRun as DryRun
+from fhirferry.exporting.dry_run import look_ahead
+from fhirferry.exporting.handle import ExportJob as ExportJob
+from fhirferry.exporting.kickoff import Kickoff, Way, kickoff, refuse_by_source, refuse_shared_folder
+from fhirferry.model.errors import DestinationConnectionError, FolderInUse, RequestError, SourceConnectionError
 from fhirferry.model.instant import Clock, Instant
-from fhirferry.model.job import ExportJobRecord, JobSettings
-from fhirferry.model.output import OutputFile
-from fhirferry.model.partition import Total
+from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.request import ExportRequest
-from fhirferry.transforms.asking import canonical, refuse_problems
 
 if TYPE_CHECKING:
     from fhirferry.destinations.protocol import Destination
@@ -87,24 +83,6 @@ def _choose(table: Mapping[str, T], uri: str, what: str) -> tuple[T, str]:
 CONNECTIONS = Connections(open_source, open_destination)
 
 
-class DryRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export would do. at_most: totals are those before filters and elements, which only reading can tell.
-    free_bytes: room at the destination, None where unknown. problem: why it is refused."""
-
-    totals: dict[str, Total]
-    at_most: bool
-    free_bytes: int | None
-    problem: str | None
-
-    @property
-    def resources(self) -> int:
-        return sum(t.resources for t in self.totals.values())
-
-    @property
-    def bytes(self) -> int:
-        return sum(t.bytes for t in self.totals.values())
-
-
 class Exporter:
     """Starts, finds and works export jobs of one ledger.
 
@@ -137,78 +115,76 @@ class Exporter:
         self._executor = executor
         self._poll = poll
 
-    def start(
-        self,
-        request: ExportRequest,
-        *,
-        source: str,
-        destination: str,
-        settings: JobSettings | None = None,
-        requestor: str = "",
-    ) -> ExportJob:
+    def start(self, request: ExportRequest, **way: Unpack[Way]) -> ExportJob:
         """Kick off: check what can be checked now, make the durable QUEUED record, return at once (S81: always a new
-        job). RequestError (FolderInUse, unknown type, no such source or destination); nothing is made then.
+        job). RequestError (FolderInUse, unknown type, no such source, destination, group); nothing is made then.
         """
-        self.check(request, source=source, destination=destination)
-        record = self._jobs.create(self._asked(request, source, destination, settings, requestor))
-        return self._created(record.id)
+        return self._created(self._checked(self._asked(request, way)).create(self._jobs).id)
 
-    def find_or_start(
-        self,
-        request: ExportRequest,
-        *,
-        source: str,
-        destination: str,
-        settings: JobSettings | None = None,
-        requestor: str = "",
-    ) -> tuple[ExportJob, bool]:
+    def find_or_start(self, request: ExportRequest, **way: Unpack[Way]) -> tuple[ExportJob, bool]:
         """The job that `find` gives, or one of an equal command that ended during this call; else what `start` makes.
         True: it was there. Equal calls at the same instant give one job, in whatever processes."""
-        asked = self._asked(request, source, destination, settings, requestor)
-        found = self._standing(asked)
+        asked = self._asked(request, way)
+        found = self._standing(asked.record)
         if found is None:
             try:
-                self.check(request, source=source, destination=destination)
+                asked = self._checked(asked)
             except FolderInUse:
-                found = self._standing(asked)  # its job was made, and has claimed the folder, since we looked
+                found = self._standing(asked.record)  # its job was made, and has claimed the folder, since we looked
                 if found is None:
                     raise
-        record = found or self._jobs.find_or_create(asked)
-        if record.id == asked.id:
+        record = found or asked.find_or_create(self._jobs)
+        if record.id == asked.record.id:
             return self._created(record.id), False
         return ExportJob(record.id, self._jobs, self._poll), True
 
-    def find(self, request: ExportRequest, *, source: str, destination: str, requestor: str = "") -> ExportJob | None:
-        """The newest unfinished job of the equal request, source and destination; None when there is none."""
-        found = self._standing(self._asked(request, source, destination, None, requestor))
+    def find(self, request: ExportRequest, **way: Unpack[Way]) -> ExportJob | None:
+        """The newest unfinished job of the equal request, source, destination and layout; None when there is none."""
+        found = self._standing(self._asked(request, way).record)
         return None if found is None or found.finished else ExportJob(found.id, self._jobs, self._poll)
 
-    def check(self, request: ExportRequest, *, source: str, destination: str) -> None:
-        """What `start` checks. RequestError, as there; RequestProblems with all that is wrong with the parameters."""
-        self._keep_apart(source, destination)
-        try:
-            # What the source holds at all is enough to know its types; counting an increment is the task's work.
-            refuse_problems(request, self._totals(ExportRequest(), source))
-            with closing(self._connections.open_destination(destination)) as target:
-                target.check()
-        except (SourceConnectionError, DestinationConnectionError) as error:
-            raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+    def last(self, request: ExportRequest, **way: Unpack[Way]) -> ExportJobRecord | None:
+        """The completed job that an increment goes on from: of the same source, destination (whatever folders its layout
+        gave it), selection and rules the one that got furthest. None: there is none, so everything is to be exported."""
+        return last(self._jobs.list(), self._asked(request, way).record)
 
-    def plan(self, request: ExportRequest, *, source: str, destination: str) -> DryRun:
-        """What `start` would export, and whether the destination would take it; writes nothing. RequestError."""
-        self._keep_apart(source, destination)
-        try:
-            refuse_problems(request, self._totals(ExportRequest(), source))
-            totals = self._totals(request, source)
-        except SourceConnectionError as error:
-            raise RequestError(error.message, details=error.details) from error
-        with closing(self._connections.open_destination(destination)) as target:
-            problem = None
+    def since_last(
+        self,
+        request: ExportRequest,
+        *,
+        new_members: str | None = None,
+        left_members: str = "keep",
+        **way: Unpack[Way],
+    ) -> tuple[ExportRequest, ExportJobRecord | None]:
+        """The request for what came after the job that `last` gives, and that job, whose id `continues` wants; the request
+        as it is where there is none. new_members: see ExportRequest; None for "full" where there is a cohort.
+
+            request, before = exporter.since_last(request, source=source, destination=destination)
+            exporter.find_or_start(request, source=source, destination=destination, continues=before and before.id)
+        """
+        asked = self._asked(request, way).record
+        before = last(self._jobs.list(), asked)
+        return (request if before is None else going_on(asked.request, before, new_members, left_members)), before
+
+    def check(self, request: ExportRequest, **way: Unpack[Way]) -> None:
+        """What `start` checks. RequestError, as there; RequestProblems with all that is wrong with the parameters."""
+        self._checked(self._asked(request, way))
+
+    def plan(self, request: ExportRequest, **way: Unpack[Way]) -> DryRun:
+        """What `start` would export, and whether the destination would take it; makes no job and no file. Where patients
+        are to be counted, the source keeps them, and a pin, for as long as that takes. RequestError."""
+        asked = self._seen(self._asked(request, way))
+        record = asked.record
+        problem = None
+        with closing(self._connections.open_destination(record.destination_uri)) as target:
             try:
                 target.check()
+                refuse_shared_folder(record, self._jobs)
             except (DestinationConnectionError, FolderInUse) as error:
                 problem = error.message
-            return DryRun(totals=totals, at_most=request.selective, free_bytes=target.free_bytes(), problem=problem)
+            room = target.free_bytes()
+        with closing(self._connections.open_source(record.source_uri, False)) as source:
+            return look_ahead(source, asked, self._jobs, free_bytes=room, problem=problem)
 
     def jobs(self, *, unfinished: bool = False) -> Sequence[ExportJobRecord]:
         """The ledger's records, oldest first."""
@@ -256,13 +232,19 @@ class Exporter:
         *,
         manifest_name: str = "manifest.json",
         against: str | None = None,
+        patients: Iterable[str] | None = None,
         on_finding: Callable[[Finding], None] = lambda _: None,
         on_progress: Progress | None = None,
     ) -> VerifyReport:
-        """Read every file of the export at the destination `target` again; see `engine.verify.verify`."""
+        """Read every file of the export at the destination `target` again; see `engine.verify.verify`.
+
+        Of a cohort or a chain the ledger tells what the manifest does not, where it knows the job. patients: those that a
+        long list of the request named, where it does not. RequestError for another list.
+        """
         from contextlib import ExitStack
 
         from fhirferry.engine.verify import verify
+        from fhirferry.exporting.recorded import recorded
 
         with ExitStack() as stack:
             destination = stack.enter_context(closing(self._connections.open_destination(target)))
@@ -271,6 +253,7 @@ class Exporter:
                 destination,
                 manifest_name=manifest_name,
                 against=source,
+                recorded=recorded(destination, manifest_name, self._jobs, patients) if source else None,
                 on_finding=on_finding,
                 on_progress=on_progress,
             )
@@ -279,20 +262,32 @@ class Exporter:
         """Give back the ledger's connections."""
         self._jobs.close()
 
-    def _asked(
-        self, request: ExportRequest, source: str, destination: str, settings: JobSettings | None, requestor: str
-    ) -> ExportJobRecord:
-        request = canonical(request)
-        return ExportJobRecord(
-            id=_new_id(),
-            request=request,
-            requestor=requestor,
-            hash=request.hash(requestor),
-            source_uri=source,
-            destination_uri=destination,
-            settings=settings or JobSettings(),
-            queued_time=self._jobs.now(),
-        )
+    def _asked(self, request: ExportRequest, way: Way) -> Kickoff:
+        return kickoff(request, way, self._jobs)
+
+    def _seen(self, asked: Kickoff) -> Kickoff:
+        """What source and ledger say: with the job that it continues. RequestError."""
+        from fhirferry.settings import keep_apart
+
+        record = asked.record
+        keep_apart(record.destination_root, record.source_uri, *([self._ledger] if self._ledger else []))
+        try:
+            with closing(self._connections.open_source(record.source_uri, False)) as source:
+                refuse_by_source(record.request, source, self._jobs.now())
+        except SourceConnectionError as error:
+            raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+        return msgspec.structs.replace(asked, record=linked(self._jobs.list, record))
+
+    def _checked(self, asked: Kickoff) -> Kickoff:
+        """What the destination says, too."""
+        asked = self._seen(asked)
+        try:
+            with closing(self._connections.open_destination(asked.record.destination_uri)) as target:
+                target.check()
+        except DestinationConnectionError as error:
+            raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+        refuse_shared_folder(asked.record, self._jobs)
+        return asked
 
     def _standing(self, asked: ExportJobRecord) -> ExportJobRecord | None:
         from fhirferry.jobs.rules import standing
@@ -304,69 +299,3 @@ class Exporter:
 
         reach("job-created")
         return ExportJob(job_id, self._jobs, self._poll)
-
-    def _keep_apart(self, source: str, destination: str) -> None:
-        from fhirferry.settings import keep_apart
-
-        keep_apart(destination, source, *([self._ledger] if self._ledger else []))
-
-    def _totals(self, request: ExportRequest, source: str) -> dict[str, Total]:
-        with closing(self._connections.open_source(source, False)) as opened:
-            return dict(opened.totals(request, self._jobs.now()))
-
-
-class ExportJob:
-    """A handle on one job: everything that others than its worker may do with it."""
-
-    def __init__(self, job_id: str, jobs: JobStore, poll: float) -> None:
-        self.id = job_id
-        self._jobs = jobs
-        self._poll = poll
-
-    def status(self) -> ExportJobRecord:
-        """The record as it stands. JobNotFound once deleted."""
-        return self._jobs.get(self.id)
-
-    def wait(self, timeout: float | None = None) -> ExportJobRecord:
-        """Until COMPLETED, FAILED or CANCELED, or `timeout` seconds are over; the record as it then stands."""
-        import time
-
-        end = None if timeout is None else time.monotonic() + timeout
-        while not (record := self.status()).finished:
-            left = self._poll if end is None else min(self._poll, end - time.monotonic())
-            if left <= 0:
-                break
-            time.sleep(left)
-        return record
-
-    def cancel(self) -> ExportJobRecord:
-        """CANCELED, whoever works on it; its files are removed by clean-up. IllegalStep when it is finished."""
-        return self._jobs.cancel(self.id)
-
-    def resume(self) -> ExportJobRecord:
-        """Queue a FAILED or RETRIABLE job again; what is committed stays. IllegalStep otherwise."""
-        return self._jobs.resume(self.id)
-
-    def delete(self, *, keep_files: bool = False) -> ExportJobRecord:
-        """Forget the job; clean-up removes its files unless `keep_files`. An unfinished one is canceled first."""
-        return self._jobs.delete(self.id, keep_files=keep_files)
-
-    def files(self) -> Sequence[OutputFile]:
-        """The files that are committed so far."""
-        return self._jobs.files(self.id)
-
-    def manifest(self) -> dict[str, Any]:
-        """The manifest of a sealed job, as the client gets it (B64). IllegalStep before."""
-        from fhirferry.bulkdata.manifest import manifest
-
-        record = self.status()
-        if not record.sealed:
-            raise IllegalStep(f"job {self.id} is {record.status}; it has no manifest before its last commit")
-        content: dict[str, Any] = msgspec.json.decode(manifest(record, self.files()))
-        return content
-
-
-def _new_id() -> str:
-    import os
-
-    return os.urandom(6).hex()

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from fhirferry.cli import main, opening
 from fhirferry.cli.main import program
 from fhirferry.cli.options import Invocation
-from fhirferry.exporter import Exporter
+from fhirferry.engine.connections import Connections
+from fhirferry.exporter import Exporter, open_destination
 from fhirferry.jobs.holder import make_holder
 from fhirferry.jobs.memory import MemoryJobStore
 from fhirferry.model import job as steps
@@ -23,6 +24,7 @@ from fhirferry.model.instant import SECOND, Clock
 from fhirferry.model.job import ExportJobRecord, Failure
 from fhirferry.model.partition import Total
 from fhirferry.model.request import ExportRequest
+from fhirferry.sources.memory import MemorySource
 
 Run = Callable[..., Result]
 
@@ -57,12 +59,27 @@ class FakeWorker:
         return 1
 
 
+class FakeSource(MemorySource):
+    """Three patients, two of them in Group/g, whatever address it is asked for."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        for name in ("Patient/a", "Patient/b", "Patient/c"):
+            self.put(b'{"resourceType":"%s","id":"%s"}' % tuple(part.encode() for part in name.split("/")))
+        self.put(
+            b'{"resourceType":"Group","id":"g","type":"person","actual":true,"member":['
+            b'{"entity":{"reference":"Patient/a"}},{"entity":{"reference":"Patient/b"}}]}'
+        )
+
+
 class FakeExporter(Exporter):
     """The real front door over a memory ledger, with a worker that moves records only."""
 
     def __init__(self, clock: Clock) -> None:
         self.ledger = MemoryJobStore(clock)
-        super().__init__(ledger=self.ledger, poll=0.01)
+        source = FakeSource(clock)
+        connections = Connections(lambda uri, check: source, open_destination)
+        super().__init__(ledger=self.ledger, poll=0.01, connections=connections)
         self.ends: list[Any] = []
 
     def worker(self, **options: Any) -> Any:
@@ -148,7 +165,6 @@ def exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> F
     home.mkdir(mode=0o700)
     for name in ("store.db", "ledger.db"):
         (home / name).write_text("")
-    monkeypatch.setattr(fake, "_totals", lambda request, source: {"Patient": Total(resources=3, bytes=300)})
     monkeypatch.setattr(opening, "open_exporter", lambda ledger, **options: closing(fake))
     return fake
 

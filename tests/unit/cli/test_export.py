@@ -158,7 +158,7 @@ def test_a_job_of_the_same_command_that_ended_meanwhile_is_told_with_its_end(
         exporter.add("aa", running, completed, **here(tmp_path))
         raise FolderInUse("out holds the export of job aa")
 
-    monkeypatch.setattr(exporter, "check", other_command)
+    monkeypatch.setattr(exporter, "_checked", other_command)
     result = run("export", "--to", "out", "--json")
     assert (result.exit_code, json.loads(result.stdout)["job"]) == (0, "aa")
     assert "ended just now" in result.stderr
@@ -185,7 +185,7 @@ def test_a_folder_of_a_failed_job_says_how_to_go_on(exporter: FakeExporter, run:
 def test_dry_run_tells_and_writes_nothing(exporter: FakeExporter, run: Run, tmp_path: Path) -> None:
     result = run("export", "--to", "out", "--dry-run", "--json")
     plan = json.loads(result.stdout)
-    assert (plan["type"], plan["resources"], plan["bytes"], plan["problem"]) == ("plan", 3, 300, None)
+    assert (plan["type"], plan["resources"], plan["problem"]) == ("plan", 4, None)
     assert plan["free_bytes"] > 0
     assert not (tmp_path / "out").exists()
     assert not exporter.jobs()
