@@ -14,8 +14,8 @@
         ├── StoreDamaged             the database file is not readable any more
         ├── StoreNotIndexed          409: the store does not know yet what belongs to which patient
         ├── SnapshotGone             versions that T needs were pruned
-        ├── GroupNotFound            404: no such Group at the transaction time
-        ├── PatientNotFound          404: a patient that was named is not there, or not in the group
+        ├── GroupNotFound            400: no such Group at the transaction time
+        ├── PatientNotFound          400: a patient that was named is not there, or not in the group
         └── DestinationConnectionError  bad address, not writable, refused credentials
 
 Messages say what was wrong and what would be right; they never carry the content of a resource.
@@ -119,15 +119,15 @@ class StoreNotIndexed(PermanentError):
 
 
 class GroupNotFound(PermanentError):
-    """There is no such Group at the transaction time, or it is deleted (S62)."""
+    """There is no such Group at the transaction time, or it is deleted: the job fails with 400 (S62)."""
 
-    status_code = 404
+    status_code = 400
 
 
 class PatientNotFound(PermanentError):
     """Patients that were named are unknown at the transaction time, or not members of the group (B41)."""
 
-    status_code = 404
+    status_code = 400
 
 
 class SnapshotGone(PermanentError):

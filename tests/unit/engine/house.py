@@ -113,6 +113,7 @@ class House:
         *,
         job_id: str | None = None,
         to: str = "memory://d",
+        continues: str | None = None,
         **settings: Any,
     ) -> ExportJobRecord:
         request = request or ExportRequest()
@@ -123,6 +124,7 @@ class House:
             hash=request.hash(""),
             source_uri="memory://s",
             destination_uri=to,
+            continues=continues,
             settings=JobSettings(**settings),
             queued_time=self.clock(),
         )
