@@ -78,6 +78,7 @@ def test_a_wrong_type_is_told_once_not_again_for_each_filter_and_element_of_it()
         assert [parameter for parameter, _, _ in refused(query, level)] == ["_type"]
         query = "_type=observation,Device&_typeFilter=Observation?code=1&_elements=Observation.code,Device.type"
         assert [value for _, value, _ in refused(query, level)] == ["observation"]
+        assert [value for _, value, _ in refused("_type=patient,Device", level)] == ["patient"]
 
 
 def test_s68_l5_a_filter_needs_its_type_in_type() -> None:
