@@ -148,6 +148,8 @@ class Export:
         for _ in range(10):
             child = self.start(command, fault)
             self.wait_for_fault()
+            # The one at the fault stops itself; had it still to do so, it would when it is woken, and for good.
+            wait_until(lambda: "T" in map(state, processes(self.marker)), "it never stopped at the fault")
             os.killpg(child.pid, signal.SIGSTOP)
             wait_until(lambda: state(child.pid) == "T", "it never stopped")  # noqa: B023 - ends before the next round
             with closing(sqlite3.connect(self.ledger, timeout=0.1, isolation_level=None)) as ledger:
