@@ -30,20 +30,34 @@ class ErrorLine(Line, frozen=True, kw_only=True, tag="error"):
 
 
 class JobLine(Line, frozen=True, kw_only=True, tag="job"):
-    """A job as it stands in the ledger. holder_dead: it is running by its record, but the process that held it has
-    certainly ended (only known on the holder's own machine)."""
+    """A job as it stands in the ledger. level: system, patient or group. patients: ids, null for all of the level;
+    patient_list: SHA-256 of a long list, kept beside the job. continues: id of the job that it goes on from. destination:
+    the job's folder; destination_root: what was typed. holder_dead: it is running by its record, but the process that
+    held it has certainly ended (only known on the holder's own machine)."""
 
     id: str
     status: str
     progress: int
+    level: str
+    group: str | None
+    patients: Sequence[str] | None
+    patient_list: str | None
     types: Sequence[str] | None
     type_filters: Sequence[str]
     elements: Sequence[str]
+    include_associated_data: Sequence[str]
+    include_referenced: Sequence[str] | None
+    reference_depth: int
+    organize_output_by: str | None
     lenient: bool
     since: str | None
     until: str | None
+    new_members: str
+    left_members: str
+    continues: str | None
     source: str
     destination: str
+    destination_root: str
     requestor: str
     queued_time: str
     start_time: str | None
@@ -73,14 +87,26 @@ class JobLine(Line, frozen=True, kw_only=True, tag="job"):
             id=record.id,
             status=record.status,
             progress=record.progress,
+            level=record.request.level,
+            group=record.request.group_id,
+            patients=record.request.patients,
+            patient_list=record.request.patient_list,
             types=record.request.types,
             type_filters=record.request.type_filters,
             elements=record.request.elements,
+            include_associated_data=record.request.include_associated_data,
+            include_referenced=record.request.include_referenced,
+            reference_depth=record.request.reference_depth,
+            organize_output_by=record.request.organize_output_by,
             lenient=record.request.handling == "lenient",
             since=instant(record.request.since),
             until=instant(record.request.until),
+            new_members=record.request.new_members,
+            left_members=record.request.left_members,
+            continues=record.continues,
             source=record.source_uri,
             destination=record.destination_uri,
+            destination_root=record.destination_root or record.destination_uri,
             requestor=record.requestor,
             queued_time=format_instant(record.queued_time),
             start_time=instant(record.start_time),
@@ -162,11 +188,16 @@ class Sum(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportLine(Line, frozen=True, kw_only=True, tag="export"):
-    """How `export` ended. seconds: of this run. resumed: the job was there before. resume: the command that goes on."""
+    """How `export` ended. level, group, since, continues: see job. destination: the folder with the files. seconds: of this
+    run. resumed: the job was there before. resume: the command that goes on."""
 
     job: str
     status: str
     resumed: bool
+    level: str
+    group: str | None
+    since: str | None
+    continues: str | None
     destination: str
     transaction_time: str | None
     resources: int
@@ -180,15 +211,26 @@ class ExportLine(Line, frozen=True, kw_only=True, tag="export"):
 
 
 class PlanLine(Line, frozen=True, kw_only=True, tag="plan"):
-    """What `export --dry-run` found. at_most: there are filters or elements, so it may be less. free_bytes: null where
+    """What `export --dry-run` found. level, group, since, continues: see job. patients: how many are meant that there is
+    data of, absent_patients: the others; null where all are meant. at_most: there are filters or elements, so it may be
+    less. and_more: what is referred to comes along. notes: what there is to know of the patients. free_bytes: null where
     unknown. problem: why the destination would be refused. unfinished_job: the job that the same command would resume."""
 
+    level: str
+    group: str | None
+    patients: int | None
+    absent_patients: int | None
+    since: str | None
+    continues: str | None
     source: str
     destination: str
+    layout: str
     resources: int
     bytes: int
     at_most: bool
+    and_more: bool
     by_type: Mapping[str, Mapping[str, int]]
+    notes: Sequence[str]
     free_bytes: int | None
     problem: str | None
     unfinished_job: str | None

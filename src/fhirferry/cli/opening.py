@@ -41,6 +41,12 @@ def ledger_address(invocation: Invocation, given: str | None) -> str | None:
     return None
 
 
+def ledger_there(invocation: Invocation) -> str | None:
+    """The URL of the default ledger; None where there is none, which is nobody's mistake."""
+    url = invocation.settings.ledger
+    return url if os.path.exists(place_of(url)) else None
+
+
 def ledger_to_make(invocation: Invocation, given: str | None) -> str:
     """The URL of the ledger that was given, else of the default one. It need not be there; nothing is made yet."""
     url = given or invocation.settings.ledger

@@ -30,10 +30,11 @@ PREFIX = "FHIRFERRY_"
 
 
 class Setting(click.Option):
-    """An option that can also be given as variable and in the TOML file."""
+    """An option that can also be given as variable and in the TOML file. section: where help shows it."""
 
-    def __init__(self, *args: Any, **attrs: Any) -> None:
+    def __init__(self, *args: Any, section: str = "Options", **attrs: Any) -> None:
         super().__init__(*args, **attrs)
+        self.section = section
         self.envvar = PREFIX + self.long_name.upper().replace("-", "_")
 
     @property
@@ -72,6 +73,16 @@ class Command(click.Command):
         super().__init__(*args, **attrs)
         self.example = example
         self.params += shared_options()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         with formatter.section("Example"):
@@ -247,6 +258,8 @@ def _as_typed(setting: Setting, value: Any, config: ConfigFile, ctx: click.Conte
         if isinstance(value, bool):
             return value
         wanted = "true or false"
+    elif setting.multiple and isinstance(value, list) and not value:
+        wanted = "at least one, or leave it out: none is not all"
     elif setting.multiple and isinstance(value, list):
         return [str(item) for item in value]
     elif isinstance(value, (bool, list)):

@@ -9,6 +9,7 @@ from fhirferry.cli.opening import short_place
 from fhirferry.cli.tables import table
 from fhirferry.cli.texts_jobs import at_work
 from fhirferry.cli.words import counted
+from fhirferry.exporting.chain import onwards
 from fhirferry.jobs.holder import describe
 from fhirferry.model.instant import Instant, format_instant
 from fhirferry.model.job import ExportJobRecord
@@ -30,19 +31,26 @@ def found(record: ExportJobRecord, now: Instant) -> str:
     return f"Resuming export job {record.id}: {record.progress} % done{moment}."
 
 
+def goes_on(before: ExportJobRecord | None) -> str:
+    """What `--since last` turned out to mean."""
+    if before is None:
+        return (
+            "No such export was completed before, from here to there: this one is full, and the next can go on from it."
+        )
+    issues = f", which had {counted(before.issue_count, 'issue')}" if before.issue_count else ""
+    return f"Going on from export job {before.id}{issues}: what came after {format_instant(onwards(before))}."
+
+
 def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, written: int, how: str) -> str:
     """How a completed export is told. written: bytes committed meanwhile, in `seconds`. how: ` (resumed)` or
     the like."""
     t = record.transaction_time or 0
-    # The bounds of time are exclusive, T is not: what was changed at `until` itself belongs to the next export.
-    until = record.request.until
-    onwards = t if until is None else min(t, until - 1)
     place = short_place(record.destination_uri)
     per_second = f", {format_size(written / seconds)}/s" if seconds and written else ""
     lines = [
         f"Exported {counted(record.resources, 'resource')} ({format_size(record.bytes)}) to {place} "
         f"in {format_duration(seconds)}{per_second}{how}.",
-        f"As of {format_instant(t)}; what comes later: --since {format_instant(onwards)}",
+        f"As of {format_instant(t)}; what comes later: --since {format_instant(onwards(record))}",
     ]
     names = {"output": "", "deleted": " (deleted)", "error": " (error)"}
     if sums:
@@ -55,14 +63,20 @@ def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, wr
     return "\n".join(lines)
 
 
-def plan_page(plan: DryRun, destination: str, problem: str | None, unfinished: str | None) -> str:
+def plan_page(plan: DryRun, destination: str, layout: str, problem: str | None, unfinished: str | None) -> str:
     """What a dry run found."""
     rows = [(name, f"{t.resources:,}", format_size(t.bytes)) for name, t in sorted(plan.totals.items())]
     rows.append(("all", f"{plan.resources:,}", format_size(plan.bytes)))
     lines = [table(("TYPE", "RESOURCES", "SIZE"), rows, right=(1, 2))]
+    if plan.patients is not None:
+        nothing = f"; of {plan.absent:,} more there is nothing" if plan.absent else ""
+        lines.append(f"Of {counted(plan.patients, 'patient')}{nothing}.")
+    lines += plan.notes
     if plan.at_most:
         lines.append("At most: what filters and elements leave of it shows when it is read.")
-    place = short_place(destination)
+    if plan.and_more:
+        lines.append("More comes along: what is referred to shows when it is read.")
+    place = "/".join(filter(None, (short_place(destination), layout)))
     lines.append(f"Destination {place}: {problem}" if problem else f"Destination {place}: can be used.")
     if plan.free_bytes is not None:
         enough = "" if plan.free_bytes > plan.bytes else ", which is less than the export's uncompressed size"

@@ -9,6 +9,7 @@ from fhirferry.cli.opening import short_place
 from fhirferry.cli.resuming import given, on_ledger
 from fhirferry.cli.tables import table
 from fhirferry.cli.words import counted
+from fhirferry.exporting.layout import template_of
 from fhirferry.jobs.holder import describe, is_dead
 from fhirferry.jobs.rules import interrupted
 from fhirferry.model.instant import SECOND, Instant, format_instant
@@ -17,6 +18,7 @@ from fhirferry.model.quantity import format_duration, format_size
 
 if TYPE_CHECKING:
     from fhirferry.model.output import OutputFile
+    from fhirferry.model.request import ExportRequest
 
 
 def at_work(record: ExportJobRecord, now: Instant) -> bool:
@@ -119,6 +121,13 @@ def advice(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | Non
     """What the reader can do about a job; None where there is nothing to do. run_it: the export command of this job.
     ledger: what `--ledger` must say in what is to be typed."""
     worker = on_ledger("fhirferry worker", ledger)
+    listed = record.request.patient_list is not None  # then a worker is what runs it, or whoever has the list
+    if listed and record.status is JobStatus.RETRIABLE:
+        again = on_ledger(f"fhirferry jobs resume {record.id}", ledger)
+        return f"It is tried again by itself; at once with: {again}\nand: {run_it}"
+    here = f"Let a worker do it: {run_it}\nor type its command again, with the same list of patients."
+    if listed and record.status is JobStatus.QUEUED:
+        return here
     if record.status is JobStatus.FAILED:
         return "Remove the cause, then: " + on_ledger(f"fhirferry jobs retry {record.id}", ledger)
     if record.status is JobStatus.RETRIABLE:
@@ -127,7 +136,7 @@ def advice(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | Non
         return f"Run it here: {run_it}\nor let a worker do it: {worker}"
     if record.status is JobStatus.RUNNING and not at_work(record, now):
         why = "Its process has ended" if interrupted(record, is_dead) else "Nothing is heard of its holder"
-        return f"{why}; go on with it here: {run_it}\nor let a worker do it: {worker}"
+        return f"{why}. {here}" if listed else f"{why}; go on with it here: {run_it}\nor let a worker do it: {worker}"
     if record.status is JobStatus.COMPLETED and record.issue_count:
         return "Resources that could not be exported are named in the error file."
     return None
@@ -147,12 +156,19 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | N
         ("partitions", f"{record.partitions_done} of {record.partitions}"),
         ("from", short_place(record.source_uri)),
         ("to", short_place(record.destination_uri)),
+        ("layout", template_of(record) or None),
+        ("whom", whom(request)),
         ("types", ", ".join(request.types) if request.types else "all"),
         *(("filter", text) for text in request.type_filters),
         ("elements", ", ".join(request.elements) or None),
+        ("along", ", ".join(request.include_associated_data) or None),
+        ("referenced", _referenced(request)),
+        ("organised", f"by {request.organize_output_by}" if request.organize_output_by else None),
         ("handling", "lenient" if request.handling == "lenient" else None),
         ("since", _instant(request.since)),
         ("until", _instant(request.until)),
+        ("continues", f"job {record.continues}" if record.continues else None),
+        ("members", _members(request)),
         ("as of", _instant(record.transaction_time)),
         ("queued", _instant(record.queued_time)),
         ("started", _instant(record.start_time)),
@@ -198,6 +214,35 @@ def watched(record: ExportJobRecord, now: Instant) -> str:
         done = f"{record.progress} %, {_resources(record)} resources, {format_size(record.bytes)}"
         return f"{record.id}  {record.status}  {done}"
     return milestone(record, state(record, now) if record.status is JobStatus.RUNNING else "")
+
+
+def whom(request: ExportRequest) -> str | None:
+    """Whose data an export is of; None for everything."""
+    if request.patient_list is not None:
+        named = f"patients of a list (SHA-256 {request.patient_list[:12]})"
+    elif request.patients is not None:
+        shown, more = ", ".join(request.patients[:5]), len(request.patients) - 5
+        named = f"{'patient' if len(request.patients) == 1 else 'patients'} {shown}" + (
+            f" and {more} more" * (more > 0)
+        )
+    else:
+        named = "all patients"
+    if request.group_id is None:
+        return None if request.level == "system" else named
+    return f"Group/{request.group_id}" + (f", {named}" if request.has_list else "")
+
+
+def _referenced(request: ExportRequest) -> str | None:
+    if request.include_referenced is None:
+        return None
+    steps = f", {request.reference_depth} steps" if request.reference_depth > 1 else ""
+    return (", ".join(request.include_referenced) or "nothing") + steps
+
+
+def _members(request: ExportRequest) -> str | None:
+    joined = "new ones in full" if request.new_members == "full" else ""
+    gone = "what those who left have is listed as deleted" if request.left_members == "delete" else ""
+    return "; ".join(filter(None, (joined, gone))) or None
 
 
 def _resources(record: ExportJobRecord) -> str:

@@ -9,6 +9,11 @@ from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import parse_instant
 from fhirferry.model.quantity import parse_duration, parse_size
 
+LAST = "last"
+"""What `--since` says instead of an instant."""
+NONE = "none"
+"""What `--include-referenced` says instead of types."""
+
 
 def _database(text: str) -> str:
     from fhirferry.settings import database_url  # imports msgspec, which `--help` doesn't need
@@ -24,6 +29,30 @@ def _folder(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _since(text: str) -> int | str:
+    return LAST if text.strip() == LAST else parse_instant(text)
+
+
+def _patient(text: str) -> str:
+    from fhirferry.exporting.patient_list import patient_id  # see _database
+
+    found = patient_id(text.strip())
+    if found is None:
+        raise RequestError("that is not a patient's id; write it like 123 or Patient/123")  # never quoted back: a name?
+    return found
+
+
+def _group(text: str) -> str:
+    return text.strip().removeprefix("Group/")
+
+
+def _layout(text: str) -> str:
+    from fhirferry.exporting.layout import parse_layout  # see _database
+
+    parse_layout(text)
+    return text
 
 
 def _executor(text: str) -> str:
@@ -49,12 +78,16 @@ def _reference(text: str) -> tuple[str, str]:
 
 SIZE = Parsed("size", parse_size)
 DURATION = Parsed("duration", parse_duration)
-SINCE = Parsed("instant", parse_instant)
+SINCE = Parsed("instant", _since)
 UNTIL = Parsed("instant", lambda text: parse_instant(text, round_up=True))
 DATABASE = Parsed("url", _database)
 FOLDER = Parsed("url", _folder)
 TYPES = Parsed("types", _names)
 ELEMENTS = Parsed("elements", _names)
+DATA = Parsed("data", _names)
+PATIENT = Parsed("patient", _patient)
+GROUP = Parsed("group", _group)
+LAYOUT = Parsed("layout", _layout)
 EXECUTOR = Parsed("executor", _executor)
 COUNT = Parsed("n", _count)
 

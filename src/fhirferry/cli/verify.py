@@ -22,17 +22,23 @@ fhirferry verify out/manifest.json --against fhirferry-data/store.db
 @define("verify", example=EXAMPLE)
 @click.argument("target", type=FOLDER, metavar="MANIFEST_OR_FOLDER")
 @option("--against", type=DATABASE, metavar="URL", help="Store to compare with, as of the export's transaction time.")
+@option("--patients-from", metavar="FILE", help="The list that the export was made of; - is stdin. Needs --against.")
+@option("--ledger", type=DATABASE, metavar="URL", help="Ledger of the export's job; without it the default ledger.")
 @json_option
-def command(invocation: Invocation, target: str, against: str | None) -> Exit:
+def command(
+    invocation: Invocation, target: str, against: str | None, patients_from: str | None, ledger: str | None
+) -> Exit:
     """Read every file of an export again: checksums, counts, types, doubles, and what a store has beside it.
 
-    Ends with 0 when all holds, 4 when something differs, 5 when it cannot tell.
+    Of an export of a long list of patients, or one that goes on from another, the ledger tells what the manifest does
+    not. Ends with 0 when all holds, 4 when something differs, 5 when it cannot tell.
     """
     from fhirferry.cli.lines_verify import FindingLine, VerifyLine
-    from fhirferry.cli.opening import open_exporter, store_address
+    from fhirferry.cli.opening import ledger_address, ledger_there, open_exporter, store_address
     from fhirferry.cli.progress_verify import VerifyProgress
     from fhirferry.cli.texts_verify import finding_text, verify_page
     from fhirferry.engine.verify_findings import Outcome
+    from fhirferry.exporting.patient_list import PatientList
 
     console = invocation.console
     folder, manifest = _split(target)
@@ -42,11 +48,20 @@ def command(invocation: Invocation, target: str, against: str | None) -> Exit:
         console.line(FindingLine.of(finding))
         console.text(finding_text(finding))
 
-    with open_exporter(None) as exporter:
+    patients = None
+    if patients_from is not None:
+        if source is None:
+            raise click.UsageError("--patients-from says what to compare with a store; name that with --against.")
+        from fhirferry.cli.patients_file import patients_from as read
+
+        patients = PatientList(read(patients_from))
+    known = ledger_address(invocation, ledger) if ledger else ledger_there(invocation) if source else None
+    with open_exporter(known) as exporter:
         report = exporter.verify(
             folder,
             manifest_name=manifest,
             against=source,
+            patients=patients,
             on_finding=on_finding,
             on_progress=VerifyProgress(console, invocation.clock),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ SAMPLES = {
     "elements": ("id,Patient.name", "birthDate"),
     "executor": ("processes:3", "processes:4"),
     "n": ("7", "8"),
-    "choice": ("gzip", "none"),
+    "data": ("_deleted", "_history"),
+    "group": ("g", "h"),
+    "patient": ("Patient/a", "b"),
+    "layout": ("<timestamp>", "<id>/x"),
     "text": ("some", "other"),
     "boolean": ("true", "true"),
 }
@@ -64,6 +68,9 @@ def parsed(names: tuple[str, ...], *typed: str, without: str = "") -> tuple[dict
 
 
 def samples(setting: Setting) -> tuple[str, str]:
+    if isinstance(setting.type, click.Choice):  # the one that is no default; the other may be the default or none
+        one = next(choice for choice in setting.type.choices if choice != setting.default)
+        return one, next((choice for choice in setting.type.choices if choice != one), "")
     return SAMPLES[setting.type.name]
 
 
@@ -88,13 +95,13 @@ def test_every_option_is_a_variable_and_a_key(
     variable = "FHIRFERRY_" + option.upper().replace("-", "_")
     monkeypatch.setenv(variable, one)
     assert parsed(names, without=option)[:2] == typed
-    if not setting.is_flag:
+    if not setting.is_flag and other:
         assert parsed(names, f"--{option}", other, without=option)[:2] != typed, "the command line wins"
     if option == "config":
         return
 
     file = tmp_path / "fhirferry.toml"
-    file.write_text(f"{option.replace('-', '_')} = {toml_value(setting, other)}\n")
+    file.write_text(f"{option.replace('-', '_')} = {toml_value(setting, other or one)}\n")
     assert parsed(names, without=option)[:2] == typed, "the variable wins over the file"
     monkeypatch.delenv(variable)
     file.write_text(f"{option} = {toml_value(setting, one)}\n")
@@ -112,7 +119,7 @@ def test_help_has_examples_and_they_parse(names: tuple[str, ...]) -> None:
     for name in ("Patient.ndjson", "bundles", "out"):
         Path(name).mkdir()
     for example in examples:
-        program_name, *words = example.split()
+        program_name, *words = shlex.split(example)
         assert program_name == "fhirferry"
         assert _parses(words), example
 
@@ -141,6 +148,7 @@ def test_what_was_typed_before_the_command_beats_a_variable() -> None:
     [
         ("max-file-size = 'big'\n", {}, "max-file-size in fhirferry.toml: 'big' is not a size"),
         ("[export]\ntype = [1]\nnew = 3\n", {}, "new in fhirferry.toml: write true or false"),
+        ("[export]\npatient = []\n", {}, "patient in fhirferry.toml: write at least one, or leave it out: none is not all"),
         ("max-file-size = [1]\n", {}, "max-file-size in fhirferry.toml: write a single text or number"),
         ("", {"FHIRFERRY_LIMIT_RATE": "fast"}, "the variable FHIRFERRY_LIMIT_RATE: 'fast' is not a size"),
         ("", {"FHIRFERRY_EXECUTOR": "threads"}, "the variable FHIRFERRY_EXECUTOR: 'threads' is not an executor"),
@@ -173,7 +181,7 @@ def test_numbers_without_unit() -> None:
 
 
 def test_S52_defaults_of_the_command_are_the_defaults_of_a_job() -> None:
-    from fhirferry.cli.export import _settings
+    from fhirferry.cli.export_request import _settings
     from fhirferry.model.job import JobSettings
 
     assert _settings(parsed(("export",))[0]) == JobSettings()
