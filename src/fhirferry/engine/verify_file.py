@@ -143,7 +143,7 @@ class FileCheck:
             for span in self._spans(gunzip(stored) if self.name.endswith(".gz") else stored):
                 check(span)
         except CompressionDamaged as error:
-            self._say(FindingKind.COMPRESSION, f"{error}; {self.lines} whole lines come before", self.lines + 1)
+            self._say(FindingKind.COMPRESSION, f"{error}; whole lines before: {self.lines}", self.lines + 1)
             for _ in stored:  # the checksum is of the whole file
                 pass
         progress()

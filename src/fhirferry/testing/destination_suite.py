@@ -141,6 +141,29 @@ class DestinationSuite:
         assert self.body(self.again(destination), name) == b"one\ntwo\n"
         assert self.names(destination) == [name]
 
+    def test_s65_folders_come_with_what_is_published_in_them_and_go_with_it(self, destination: Destination) -> None:
+        if not destination.renames:
+            pytest.skip("nothing is renamed here")
+        destination.prepare(JOB)
+        names = [
+            "data/Patient/Patient-1.ndjson",
+            "data/Patient/Patient-2.ndjson",
+            "data/Observation/x/Observation-1.ndjson",
+        ]
+        for number, name in enumerate(names):
+            part = self.write(destination, str(number))
+            destination.publish(part, name)
+            destination.publish(part, name)
+        destination.sync()
+        assert self.names(self.again(destination)) == sorted(names)
+        assert [stored.name for stored in destination.list("data/P")] == names[:2]
+        destination.put(JOB, "manifest.json", DATA)
+        destination.sweep(JOB, frozenset())
+        destination.forget(JOB, ["manifest.json", *names])
+        assert self.names(destination) == []
+        destination.prepare(OTHER)  # nothing is left of it: neither its mark nor its names, as files or folders
+        destination.put(OTHER, "data", DATA)
+
     @pytest.mark.parametrize("ending", ["aborted", "dropped"])
     def test_an_unfinished_file_is_never_visible(self, destination: Destination, ending: str) -> None:
         destination.prepare(JOB)

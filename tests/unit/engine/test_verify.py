@@ -13,7 +13,7 @@ import pytest
 
 from fhirferry.bulkdata.manifest import manifest, sha256sums
 from fhirferry.destinations.memory import MemoryDestination
-from fhirferry.engine import verify_file
+from fhirferry.engine import packer, verify_file
 from fhirferry.engine.verify import verify
 from fhirferry.engine.verify_findings import Finding, FindingKind, Outcome, Step, VerifyReport
 from fhirferry.model.errors import RequestError
@@ -232,6 +232,24 @@ def test_s32_packed_files_that_are_cut_off_or_wrong_inside_are_found(where: floa
     assert K.CHECKSUM in report.counts
     assert {f.file for f in report.findings} == {name}
     assert report.bytes == sum(stored.bytes for stored in destination.list() if ".gz" in stored.name)
+
+
+@pytest.mark.parametrize(("members", "said"), [(2, "cut off between two members"), (1.5, "cut off")])
+def test_s32_a_packed_file_that_is_cut_off_is_one_finding_with_the_lines_that_are_whole(
+    monkeypatch: pytest.MonkeyPatch, members: float, said: str
+) -> None:
+    monkeypatch.setattr(packer, "MEMBER", 1)
+    pages = packer.Packer()
+    parts = [pages.compress(resource(f"Patient/{n}")) for n in range(4)]
+    destination = export(CLEAN, packed=True)
+    whole, rest = divmod(members, 1)
+    cut = b"".join(parts[: int(whole)]) + parts[int(whole)][: int(rest * 30)]
+    destination.put("job-1", "Patient-1.ndjson.gz", cut)
+    report = verify(destination)
+    finding = next(f for f in report.findings if f.kind is K.COMPRESSION)
+    assert (finding.line, finding.message) == (whole + 1, f"the gzip data is {said}; whole lines before: {whole:.0f}")
+    assert report.resources == 3 + whole
+    assert {K.SIZE, K.CHECKSUM} < report.counts.keys()
 
 
 def test_s32_the_checksum_is_of_the_whole_file_also_when_its_beginning_is_damaged() -> None:
