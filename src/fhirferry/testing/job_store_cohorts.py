@@ -137,7 +137,7 @@ class CohortsSuite(LedgerFixtures):
 
     def test_b29_what_a_commit_names_is_named_once_for_the_first_round(self, bench: Bench) -> None:
         record = bench.run("a")
-        names = [(1, "Patient/b"), (2, "Patient/a"), (1, "Location/1"), (1, "Patient/b"), (1, "Patient/a")]
+        names = [(1, "Patient/b"), (2, "Patient/a"), (1, "Location/1"), (2, "Patient/b"), (1, "Patient/a")]
         record = bench.jobs.commit(advanced(record), record.version, files=[a_file(1)], references=iter(names))
         assert list(bench.jobs.named("a", 1)) == [("Location/1", True), ("Patient/a", True), ("Patient/b", True)]
         again = [(2, "Location/1"), (2, "Location/2"), (3, "Location/3")]

@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +17,15 @@ from msgspec.structs import replace
 
 from fhirferry.jobs import rosters, rules, sql, sqlite
 from fhirferry.jobs.sqlite import SqliteJobStore
-from fhirferry.model.errors import JobNotFound, PermanentError, RequestError, StoreBusy, StoreDamaged, TransientError
+from fhirferry.model.errors import (
+    JobConflict,
+    JobNotFound,
+    PermanentError,
+    RequestError,
+    StoreBusy,
+    StoreDamaged,
+    TransientError,
+)
 from fhirferry.model.instant import SECOND
 from fhirferry.settings import destination_url, path_of
 from fhirferry.testing.job_store_bench import START, Bench, a_file, a_record, advanced
@@ -248,6 +256,18 @@ def forget(bench: Bench, job_id: str) -> None:
     bench.jobs.cleaned(job_id, again_at=None)
 
 
+def dying_after_a_step(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
+    """The first of many transactions is done, no other follows."""
+
+    def die(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("time.sleep", die)
+        with pytest.raises(KeyboardInterrupt):
+            work()
+
+
 MANY = [f"{n:03d}" for n in range(100)]
 
 
@@ -287,6 +307,19 @@ def test_l1_a_list_that_is_dropped_while_it_is_read_does_not_end_as_if_it_were_w
             list(stream)
 
 
+def test_l1_a_list_that_is_half_removed_gives_nothing_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = bench.run("a")
+    bench.jobs.put_cohort(record, record.version, MANY)
+    stream = bench.jobs.cohort("a")
+    assert next(stream) == MANY[0]
+    dying_after_a_step(monkeypatch, lambda: forget(bench, "a"))
+    assert rows(bench) == (1, 80)
+    read: list[str] = []
+    with pytest.raises(TransientError):
+        read.extend(stream)
+    assert read == MANY[1:10], "the page that was there"
+
+
 def test_what_nobody_can_see_any_more_is_removed(bench: Bench) -> None:
     record = bench.run("a")
     for _ in range(2):
@@ -309,19 +342,26 @@ def test_what_nobody_can_see_any_more_is_removed(bench: Bench) -> None:
     assert rows(bench) == (0, 0)
 
 
+def test_a_writer_whose_cohort_somebody_else_began_again_leaves_no_entry(bench: Bench) -> None:
+    record = bench.run("a")
+
+    def delivery() -> Iterator[str]:
+        yield from MANY[:50]
+        bench.jobs.put_cohort(record, record.version, MANY)
+        yield from ("x", "y")
+
+    with pytest.raises(JobConflict):
+        bench.jobs.put_cohort(record, record.version, delivery())
+    assert list(bench.jobs.cohort("a")) == MANY
+    assert rows(bench) == (1, 100)
+
+
 def test_what_a_removal_left_when_it_was_cut_off_goes_with_the_next(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, other = bench.run("a"), bench.run("b")
     bench.jobs.put_cohort(record, record.version, MANY)
-
-    def die(_seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("time.sleep", die)
-        with pytest.raises(KeyboardInterrupt):
-            forget(bench, "a")
+    dying_after_a_step(monkeypatch, lambda: forget(bench, "a"))
     assert rows(bench) == (1, 80)
     with pytest.raises(JobNotFound):
         bench.jobs.get("a")
