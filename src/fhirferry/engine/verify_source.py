@@ -98,8 +98,7 @@ def read_source(
 
 def _request(manifest: Manifest) -> ExportRequest:
     """Read as leniently as it may have been: what a lenient request passes over changes no resource."""
-    request = parse_export_url(manifest.request)
-    request = msgspec.structs.replace(request, handling="lenient", release=manifest.release)
+    request = parse_export_url(manifest.request, handling="lenient", release=manifest.release)
     refuse_problems(request, request.types or ())
     return canonical(request)
 
@@ -130,6 +129,8 @@ def _nobody() -> Iterator[str]:
 
 def _plans(source: Source, request: ExportRequest, until: Instant, pin: str) -> Iterator[PartitionPlan]:
     for each in range(request.rounds + 1):
+        if each:
+            source.name(request, until, pin, each, ())  # a round that nothing is named for is one, too
         yield from source.partitions(request, until, _PARTITION_BYTES, None, pin, each)
 
 

@@ -15,16 +15,7 @@ from fhirferry.model.partition import Issue
 from fhirferry.model.request import ExportRequest
 
 NOT_YET = {
-    "level": ("level", "exports of all patients or of a Group"),
-    "group_id": ("group", "exports of a Group"),
-    "patients": ("patient", "exports of certain patients"),
-    "patient_list": ("patient", "exports of certain patients"),
-    "include_associated_data": ("includeAssociatedData", "associated data"),
-    "include_referenced": ("included references", "following references"),
-    "reference_depth": ("reference depth", "following references"),
     "organize_output_by": ("organizeOutputBy", "organised output"),
-    "new_members": ("new members", "telling new members from old ones"),
-    "left_members": ("left members", "telling of members who left"),
 }
 """Fields of a request that an export does not honour yet. Refused, never passed over: most of them narrow what goes out
 (L5)."""
@@ -87,6 +78,8 @@ def problems_of(request: ExportRequest, there: Collection[str]) -> list[Problem]
         for field, (name, what) in NOT_YET.items()
         if getattr(request, field) != getattr(_PLAIN, field)
     ]
+    if "_history" in request.include_associated_data:
+        problems.append(Problem("includeAssociatedData", "_history", "earlier versions are not offered yet; leave it out"))
     unknown = [
         Problem("_type", name, f"no such resource type{near_type(name, there) or '; names are exact, like Patient'}")
         for name in request.types or ()

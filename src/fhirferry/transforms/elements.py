@@ -31,7 +31,8 @@ def elements_of(request: ExportRequest, definitions: Definitions) -> tuple[Eleme
         except RequestProblems as error:
             wrong = error.problems
         else:
-            if kind and request.types is not None and kind not in request.types:
+            brought = request.include_referenced or ()
+            if kind and request.types is not None and kind not in (*request.types, *brought):
                 wrong = (Problem(PARAMETER, text, f"{kind} is not in _type; name it there, or leave this out"),)
         passable = request.handling == "lenient" and (not kind or kind in definitions.types)
         (ignored if passable else refused).extend(wrong)

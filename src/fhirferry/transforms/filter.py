@@ -12,7 +12,7 @@ from fhirferry.model.request import ExportRequest
 def filters_of(request: ExportRequest, definitions: Definitions) -> TypeFilters:
     """All filters of a request. RequestProblems, also where it is lenient: without a filter more would go out (B50).
 
-    A filter needs its type in `_type`: without `_type` every other type would come whole, which somebody who filters
+    A filter needs its type in `_type`, or among the included references: without `_type` every other type would come whole, which somebody who filters
     hardly means (S68); and a filter of a type that is not exported would be passed over in silence (L5).
     """
     problems: list[Problem] = []
@@ -23,7 +23,7 @@ def filters_of(request: ExportRequest, definitions: Definitions) -> TypeFilters:
             problems += wrong.problems
             continue
         for one in filters:
-            if one.type not in (request.types or ()):
+            if request.types is None or one.type not in (*request.types, *(request.include_referenced or ())):
                 problems.append(Problem(PARAMETER, one.text, _not_asked_for(one.type, request.types)))
     if problems:
         raise RequestProblems(problems)

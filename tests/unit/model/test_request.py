@@ -95,7 +95,9 @@ EVERY_FIELD = {
     "reference_depth": 2,
     "organize_output_by": "Patient",
     "new_members": "full",
+    "left_members": "delete",
     "handling": "lenient",
+    "passed_over": ("_pretty",),
     "release": "R4B",
     "output_format": "application/fhir+ndjson",
 }
@@ -103,13 +105,15 @@ EVERY_FIELD = {
 
 def test_s81_every_field_is_part_of_the_hash_and_survives_json() -> None:
     request = ExportRequest(**EVERY_FIELD)  # type: ignore[arg-type]
-    assert {name: getattr(request, name) for name in ExportRequest.__struct_fields__} == EVERY_FIELD
+    assert {name: getattr(request, name) for name in ExportRequest.__struct_fields__} == EVERY_FIELD | {"patient_list": None}
     assert msgspec.json.decode(msgspec.json.encode(request), type=ExportRequest) == request
     fewer = [name for name in EVERY_FIELD if name not in ("url", "level", "group_id", "since", "output_format")]
     hashes = {request.hash("me")}
     for name in fewer:
         hashes.add(ExportRequest(**{k: v for k, v in EVERY_FIELD.items() if k != name}).hash("me"))  # type: ignore[arg-type]
-    assert len(hashes) == 1 + len(fewer)
+    listed = {**EVERY_FIELD, "patients": None, "patient_list": "0f"}  # in the place of `patients`
+    hashes.add(ExportRequest(**listed).hash("me"))  # type: ignore[arg-type]
+    assert len(hashes) == 2 + len(fewer)
 
 
 def test_s81_sets_are_canonical() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fhirferry.bulkdata.kickoff import export_url, parse_export_url
@@ -54,6 +55,18 @@ def test_s68_a_filter_without_its_type_in_types_is_refused(handling: str) -> Non
     ((_, _, reason),) = problems(types=("Observation",), type_filters=("Patient?gender=male",), handling=handling)
     assert "not in _type" in reason
     assert problems(types=("Observation", "Patient"), type_filters=("Patient?gender=male",), handling=handling) == []
+
+
+def test_what_comes_along_may_be_filtered_and_cut_without_being_in_types() -> None:
+    request = ExportRequest(
+        types=("Encounter",),
+        include_referenced=("Practitioner",),
+        type_filters=("Practitioner?active=true",),
+        elements=("Practitioner.name",),
+    )
+    refuse_problems(request, ("Encounter",))
+    with pytest.raises(RequestProblems):
+        refuse_problems(msgspec.structs.replace(request, types=None), ("Encounter",))
 
 
 def test_b50_lenient_never_passes_over_what_would_widen_disclosure() -> None:
