@@ -110,3 +110,12 @@ class DeletedLine(Line, frozen=True, kw_only=True, tag="deleted"):
 
     reference: str
     outcome: str
+
+
+class IndexedLine(Line, frozen=True, kw_only=True, tag="indexed"):
+    """What `store index` did. versions: looked at by this command. stopped: by a signal, before the end."""
+
+    store: str
+    versions: int
+    seconds: float
+    stopped: bool

@@ -1,4 +1,4 @@
-"""`fhirferry store`: what the embedded store holds, pruning, deleting."""
+"""`fhirferry store`: what the embedded store holds, indexing, pruning, deleting."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ store_option = option("--store", type=DATABASE, metavar="URL", help="The store; 
 
 group = LazyGroup(
     name="store",
-    help="Look into the embedded store, prune it, delete resources.",
-    places={"info": "store:info", "prune": "store:prune", "delete": "store:delete"},
+    help="Look into the embedded store, index or prune it, delete resources.",
+    places={
+        "info": "store:info",
+        "index": "store_index:command",
+        "prune": "store:prune",
+        "delete": "store:delete",
+    },
 )
 
 

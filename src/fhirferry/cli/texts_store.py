@@ -64,3 +64,12 @@ def pruned_text(pruned: Pruned) -> str:
         f"Forgot {counted(pruned.versions, 'version')} ({format_size(pruned.bytes)}, for the store to use again). "
         f"No time before {format_instant(pruned.watermark)} can be shown any more."
     )
+
+
+def indexed_text(versions: int, path: str, seconds: float, *, stopped: bool) -> str:
+    """What indexing did."""
+    if stopped:
+        return f"Stopped after {counted(versions, 'version')}. The same command goes on from there."
+    if not versions:
+        return f"{path} is indexed already."
+    return f"Indexed {counted(versions, 'version')} of {path} in {format_duration(seconds)}."
