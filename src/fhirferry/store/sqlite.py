@@ -223,6 +223,7 @@ class SqliteStore:
         if not round:
             self._look_into_provenance(request, transaction_time, job_id)
         with self.reading() as db:
+            pins.must_hold(db, transaction_time)
             types = info.codes(db)
             if round:
                 named.must_be_there(db, job_id, round)
