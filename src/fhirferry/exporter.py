@@ -18,7 +18,7 @@ from fhirferry.exporting.chain import going_on, last, linked
 from fhirferry.exporting.dry_run import DryRun as DryRun
 from fhirferry.exporting.dry_run import look_ahead
 from fhirferry.exporting.handle import ExportJob as ExportJob
-from fhirferry.exporting.kickoff import Kickoff, Way, kickoff, refuse_by_source, refuse_shared_folder
+from fhirferry.exporting.kickoff import Kickoff, Way, as_refusal, kickoff, refuse_by_source, refuse_shared_folder
 from fhirferry.model.errors import DestinationConnectionError, FolderInUse, RequestError, SourceConnectionError
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
@@ -275,7 +275,7 @@ class Exporter:
             with closing(self._connections.open_source(record.source_uri, False)) as source:
                 refuse_by_source(record.request, source, self._jobs.now())
         except SourceConnectionError as error:
-            raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+            raise as_refusal(error) from error
         return msgspec.structs.replace(asked, record=linked(self._jobs.list, record))
 
     def _checked(self, asked: Kickoff) -> Kickoff:
@@ -285,7 +285,7 @@ class Exporter:
             with closing(self._connections.open_destination(asked.record.destination_uri)) as target:
                 target.check()
         except DestinationConnectionError as error:
-            raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+            raise as_refusal(error) from error
         refuse_shared_folder(asked.record, self._jobs)
         return asked
 

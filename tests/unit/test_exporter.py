@@ -300,13 +300,3 @@ def test_a_dry_run_of_a_selection_says_at_most(exporter: Exporter) -> None:
     assert not exporter.plan(ALL, **WAY).at_most
     plan = exporter.plan(ExportRequest(types=("Patient",), type_filters=("Patient?_id=1",)), **WAY)
     assert (plan.at_most, plan.resources) == (True, 3)
-
-
-@pytest.mark.parametrize("level", [{"level": "patient"}, {"level": "group", "group_id": "g"}])
-def test_l1_l5_a_level_that_is_not_offered_yet_is_no_export_of_everything(
-    exporter: Exporter, level: dict[str, str]
-) -> None:
-    for attempt in (exporter.start, exporter.find_or_start, exporter.plan):
-        with pytest.raises(RequestError, match="not offered yet"):
-            attempt(ExportRequest(**level), **WAY)  # type: ignore[arg-type]
-    assert not exporter.jobs()

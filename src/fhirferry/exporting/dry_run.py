@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fhirferry.exporting.kickoff import Kickoff
+from fhirferry.exporting.kickoff import Kickoff, as_refusal
 from fhirferry.jobs.protocol import JobStore
-from fhirferry.model.errors import GroupNotFound, PatientNotFound, RequestError
+from fhirferry.model.errors import GroupNotFound, PatientNotFound
 from fhirferry.model.partition import Total
 from fhirferry.sources.protocol import Source
 
@@ -79,7 +79,7 @@ def _of_cohort(
         try:
             cohort = source.members(request, moment, asked.patients)
         except (GroupNotFound, PatientNotFound) as error:
-            raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+            raise as_refusal(error) from error
         meant = iter(()) if cohort is None else cohort.patients
         earlier = iter(()) if before is None else jobs.cohort(before)
         chosen = source.select(pin, moment, shares(request, meant, earlier))

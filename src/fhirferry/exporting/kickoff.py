@@ -10,7 +10,14 @@ import msgspec
 from fhirferry.exporting.layout import parse_layout
 from fhirferry.exporting.patient_list import PatientList, settle
 from fhirferry.jobs.protocol import JobStore
-from fhirferry.model.errors import FolderInUse, GroupNotFound, PatientNotFound, RequestError, StoreNotIndexed
+from fhirferry.model.errors import (
+    FerryError,
+    FolderInUse,
+    GroupNotFound,
+    PatientNotFound,
+    RequestError,
+    StoreNotIndexed,
+)
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord, JobSettings
 from fhirferry.model.request import ExportRequest
@@ -90,7 +97,13 @@ def refuse_by_source(request: ExportRequest, source: Source, now: Instant) -> No
     try:
         source.members(asked, now)
     except (GroupNotFound, PatientNotFound, StoreNotIndexed) as error:
-        raise RequestError(error.message, status_code=error.status_code, details=error.details) from error
+        raise as_refusal(error) from error
+
+
+def as_refusal(error: FerryError) -> RequestError:
+    """What a job would fail with, to whoever asks for that job. Whom it does not find is 404 here (S62)."""
+    code = 404 if isinstance(error, GroupNotFound | PatientNotFound) else error.status_code
+    return RequestError(error.message, status_code=code, details=error.details)
 
 
 def refuse_shared_folder(record: ExportJobRecord, jobs: JobStore) -> None:
