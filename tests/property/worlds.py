@@ -1,0 +1,302 @@
+"""What hypothesis makes: small worlds whose resources refer to each other, their histories, and what is asked of them.
+
+Few ids, so that everything meets everything. The generator knows what its filters mean, because it has few of them.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.property.oracle import Filters, literals
+
+PEOPLE = ("p1", "p2", "p3", "p4")
+NAMES = ("x1", "x2", "x3")
+TYPES = (
+    "AllergyIntolerance",
+    "Appointment",
+    "Condition",
+    "Device",
+    "Encounter",
+    "Group",
+    "Location",
+    "Medication",
+    "Observation",
+    "Organization",
+    "Patient",
+    "Practitioner",
+    "Provenance",
+)
+DAYS = ("2025-12-30", "2026-01-01", "2026-01-02", "2026-01-04")  # the clock begins with 2026
+
+
+def ref(*kinds: str) -> st.SearchStrategy[Any]:
+    """A reference to one of these types; in one of FHIR's spellings, or none that can be followed."""
+    name = st.one_of(*(_named(kind) for kind in kinds))
+    plain = name.map(lambda name: {"reference": name})
+    odd = st.one_of(
+        name.map(lambda name: {"reference": f"https://example.org/fhir/{name}"}),
+        name.map(lambda name: {"reference": f"{name}/_history/1", "display": "d"}),
+        st.sampled_from([{"display": "Patient/p1"}, {"reference": "urn:uuid:1"}, {"reference": "#in"}]),
+    )
+    return st.one_of(plain, plain, plain, odd)
+
+
+def _named(kind: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(PEOPLE if kind == "Patient" else NAMES).map(lambda ident: f"{kind}/{ident}")
+
+
+def some(each: st.SearchStrategy[Any], most: int = 2) -> st.SearchStrategy[list[Any]]:
+    return st.lists(each, min_size=1, max_size=most)
+
+
+def one(**fields: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(fields)
+
+
+PATIENT, PRACTITIONER, ORGANIZATION = ref("Patient"), ref("Practitioner"), ref("Organization")
+CODE = one(coding=some(st.sampled_from([{"code": "a"}, {"code": "a", "system": "s"}, {"code": "b", "system": "s"}])))
+ANY = ref(*TYPES)
+HUMAN = st.sampled_from(
+    [[{"family": "Jones", "given": ["Ann"]}], [{"family": "Smith", "given": ["José"]}], [{"text": "Zoë"}]]
+)
+FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what is always there, and what may be
+    "Patient": (
+        {},
+        {
+            "active": st.booleans(),
+            "name": HUMAN,
+            "gender": st.sampled_from(["male", "female"]),
+            "birthDate": st.sampled_from(["1979-12-31", "1980", "1980-02", "2001-07-09"]),
+            "generalPractitioner": some(PRACTITIONER),
+            "managingOrganization": ORGANIZATION,
+            "link": some(one(other=PATIENT)),
+        },
+    ),
+    "Observation": (
+        {
+            "status": st.sampled_from(["final", "amended"]),
+            "code": CODE,
+            "subject": ref("Patient", "Patient", "Device", "Group"),
+        },
+        {
+            "focus": some(ANY),
+            "encounter": ref("Encounter"),
+            "effectiveDateTime": st.sampled_from(["2020", "2020-05-05", "2021-05-05T10:00:00Z"]),
+            "performer": some(ref("Patient", "Practitioner")),
+            "valueQuantity": one(value=st.sampled_from([Decimal("1.50"), Decimal("2.5"), Decimal("10.0")])),
+            "modifierExtension": st.just([{"url": "u", "valueReference": {"reference": "Medication/x1"}}]),
+        },
+    ),
+    "Encounter": (
+        {"status": st.sampled_from(["planned", "finished"]), "class": st.just({"code": "AMB"})},
+        {
+            "subject": PATIENT,
+            "participant": some(one(individual=PRACTITIONER)),
+            "location": some(one(location=ref("Location"))),
+            "serviceProvider": ORGANIZATION,
+        },
+    ),
+    "Condition": ({"subject": PATIENT}, {"clinicalStatus": CODE, "asserter": ref("Patient", "Practitioner")}),
+    "AllergyIntolerance": ({"patient": PATIENT}, {"recorder": ref("Patient", "Practitioner"), "asserter": PATIENT}),
+    "Appointment": (
+        {
+            "status": st.just("booked"),
+            "participant": some(one(actor=ref("Patient", "Patient", "Practitioner", "Location")), 3),
+        },
+        {"description": st.just('é\\/"Patient/p1"')},
+    ),
+    "Device": ({}, {"patient": PATIENT, "owner": ORGANIZATION}),
+    "Practitioner": ({}, {"name": HUMAN, "qualification": some(one(issuer=ORGANIZATION))}),
+    "Organization": ({}, {"name": st.sampled_from(["Oak", "Elm"]), "partOf": ORGANIZATION}),
+    "Location": ({}, {"name": st.sampled_from(["Oak", "Elm"]), "managingOrganization": ORGANIZATION}),
+    "Medication": ({}, {"code": CODE, "manufacturer": ORGANIZATION}),
+    "Group": (
+        {"type": st.just("person"), "actual": st.just(True)},
+        {
+            "active": st.sampled_from([True, True, False]),
+            "member": some(
+                st.fixed_dictionaries(
+                    {"entity": ref("Patient", "Patient", "Patient", "Group", "Device")},
+                    optional={
+                        "inactive": st.sampled_from([False, True]),
+                        "period": st.fixed_dictionaries(
+                            {}, optional={"start": st.sampled_from(DAYS), "end": st.sampled_from(DAYS)}
+                        ),
+                    },
+                ),
+                4,
+            ),
+        },
+    ),
+    "Provenance": (
+        {
+            "target": some(ref("Patient", "Observation", "Practitioner", "Encounter", "Group", "Appointment"), 3),
+            "recorded": st.sampled_from(["2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z"]),
+            "agent": some(one(who=PRACTITIONER), 1),
+        },
+        {"entity": some(one(role=st.just("source"), what=ref("Observation", "Device", "Provenance")), 1)},
+    ),
+}
+UPDATED = ("2025-06-01T00:00:00Z", "2025-07-01T00:00:00.5Z")
+
+
+def _resource(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+    always, perhaps = FIELDS[kind]
+    meta = st.fixed_dictionaries(
+        {}, optional={"lastUpdated": st.sampled_from(UPDATED), "tag": st.just([{"system": "t", "code": "k"}])}
+    )
+    return st.fixed_dictionaries(
+        {"resourceType": st.just(kind), "id": st.sampled_from(PEOPLE if kind == "Patient" else NAMES), **always},
+        optional={"meta": meta, **perhaps},
+    )
+
+
+RESOURCE = st.one_of(
+    *(_resource(kind) for kind in (*TYPES, "Patient", "Patient", "Group", "Observation", "Observation"))
+)
+GONE = st.sampled_from([(kind, ident) for kind in TYPES for ident in (PEOPLE if kind == "Patient" else NAMES)])
+BATCH = st.lists(st.one_of(RESOURCE, RESOURCE, RESOURCE, GONE), min_size=1, max_size=8)
+"""Changes at one instant: resources as JSON values, deletions as (type, id)."""
+
+
+def encode(resource: Any) -> bytes:
+    """Compact, decimals with their digits."""
+    text = json.dumps(resource, ensure_ascii=False, separators=(",", ":"), default=lambda value: f"\ue000{value}\ue001")
+    return text.replace('"\ue000', "").replace('\ue001"', "").encode()
+
+
+# Filters
+
+
+def _means(path: str, *wanted: str) -> Any:
+    return lambda r: any(f"{kind}/{ident}" in wanted for kind, ident in literals(r, path))
+
+
+def _fold(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+
+
+def _words(r: Any) -> list[str]:
+    names = r.get("name", [])
+    names = [{"text": names}] if isinstance(names, str) else names
+    return [word for name in names for word in (name.get("family"), *name.get("given", ()), name.get("text")) if word]
+
+
+def _codes(r: Any) -> list[tuple[Any, str]]:
+    return [(coding.get("system"), coding["code"]) for coding in r.get("code", {}).get("coding", [])]
+
+
+FILTERS: Filters = {
+    f"{kind}?{query}": (kind, test)
+    for kind, query, test in (
+        ("Patient", "gender=female", lambda r: r.get("gender") == "female"),
+        ("Patient", "gender:not=female", lambda r: r.get("gender") != "female"),
+        ("Patient", "birthdate=ge1980", lambda r: r.get("birthDate", "") >= "1980"),
+        ("Patient", "birthdate=1980", lambda r: r.get("birthDate", "").startswith("1980")),
+        ("Patient", "name=jo", lambda r: any(_fold(word).startswith("jo") for word in _words(r))),
+        ("Patient", "name:contains=O", lambda r: any("o" in _fold(word) for word in _words(r))),
+        ("Patient", "_id=p1,p3", lambda r: r["id"] in ("p1", "p3")),
+        ("Patient", "active:missing=true", lambda r: "active" not in r),
+        ("Patient", "active=true&gender=male", lambda r: r.get("active") is True and r.get("gender") == "male"),
+        ("Observation", "status:not=final", lambda r: r["status"] != "final"),
+        ("Observation", "code=s|a,s|b", lambda r: bool({("s", "a"), ("s", "b")} & set(_codes(r)))),
+        ("Observation", "code=|a", lambda r: (None, "a") in _codes(r)),
+        ("Observation", "subject=Patient/p1,Device/x1", _means("subject", "Patient/p1", "Device/x1")),
+        ("Observation", "patient=p2", _means("subject", "Patient/p2")),
+        ("Observation", "date=lt2021", lambda r: r.get("effectiveDateTime", "9") < "2021"),
+        ("Observation", "date:missing=true", lambda r: "effectiveDateTime" not in r),
+        ("Observation", "value-quantity=1.5", lambda r: r.get("valueQuantity", {}).get("value") == 1.5),
+        ("Observation", "_lastUpdated=lt2026", lambda r: r["meta"]["lastUpdated"] < "2026"),
+        (
+            "Encounter",
+            "status=finished&subject=Patient/p1",
+            lambda r: r["status"] == "finished" and _means("subject", "Patient/p1")(r),
+        ),
+        ("Encounter", "service-provider:missing=true", lambda r: "serviceProvider" not in r),
+        ("Condition", "asserter=Practitioner/x1", _means("asserter", "Practitioner/x1")),
+        ("Practitioner", "name=ann", lambda r: any(_fold(word).startswith("ann") for word in _words(r))),
+        ("Organization", "name=o", lambda r: r.get("name") == "Oak"),
+        ("Provenance", "recorded=ge2021", lambda r: r["recorded"] >= "2021"),
+    )
+}
+ELEMENTS = (
+    "id",
+    "name",
+    "status",
+    "subject",
+    "performer",
+    "participant",
+    "Patient.gender",
+    "Patient.managingOrganization",
+    "Observation.value",
+    "Observation.code",
+    "Provenance.entity",
+    "Encounter.location",
+)
+ASSOCIATED = ("LatestProvenanceResources", "RelevantProvenanceResources", "_deleted")
+
+
+@dataclass
+class Ask:
+    """An export that somebody wants; instants are places in a history's, counted from its end."""
+
+    level: str
+    group: str | None
+    patients: tuple[str, ...] | None
+    types: tuple[str, ...] | None
+    filters: tuple[str, ...]
+    elements: tuple[str, ...]
+    associated: tuple[str, ...]
+    referenced: tuple[str, ...] | None
+    depth: int
+    since: int | None
+    until: int | None
+
+    def fields(self) -> dict[str, Any]:
+        """Of an ExportRequest, without instants and patients."""
+        return {
+            "level": self.level,
+            "group_id": self.group,
+            "types": self.types,
+            "type_filters": self.filters,
+            "elements": self.elements,
+            "include_associated_data": self.associated,
+            "include_referenced": self.referenced,
+            "reference_depth": self.depth,
+        }
+
+
+@st.composite
+def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask:
+    level = draw(st.sampled_from(["system", "patient", "patient", "group", "group"]))
+    group = draw(st.sampled_from(NAMES)) if level == "group" else None
+    patients = None
+    if level != "system":
+        patients = draw(st.none() | st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=3, unique=True).map(tuple))
+    types = draw(st.none() | st.sets(st.sampled_from(TYPES), min_size=1, max_size=5))
+    if types is not None and level != "system":
+        types |= {draw(st.sampled_from(["Patient", "Observation"]))}  # something that can be a patient's
+    filters = [text for text, (kind, _) in FILTERS.items() if types and kind in types]
+    elements = [text for text in ELEMENTS if "." not in text or types is None or text.partition(".")[0] in types]
+    kinds = [kind for kind in TYPES if kind != "Group" or level == "system"]
+    associated = draw(st.sets(st.sampled_from(ASSOCIATED if provenance else ASSOCIATED[2:]), max_size=2))
+    instant = st.none() | st.integers(0, 8) if times else st.none()
+    return Ask(
+        level,
+        group,
+        patients,
+        None if types is None else tuple(sorted(types)),
+        tuple(sorted(draw(st.sets(st.sampled_from(filters), max_size=3)))) if filters else (),
+        tuple(sorted(draw(st.sets(st.sampled_from(elements), max_size=2)))) if draw(st.booleans()) else (),
+        tuple(sorted(associated)),
+        draw(st.none() | st.lists(st.sampled_from(kinds), max_size=5, unique=True).map(tuple)),
+        draw(st.integers(1, 3)),
+        draw(instant),
+        draw(instant),
+    )
