@@ -1,26 +1,26 @@
 -- name: is_complete
-select 1 from naming where job = ? and round = ? and state = 1
+select 1 from naming where job = ? and round = ? and complete
 
 -- name: open
-insert or ignore into naming (job, round, state) values (?, ?, 0)
+insert or ignore into naming (job, round, complete) values (?, ?, 0)
 
 -- name: number
-select number from naming where job = ? and round = ? and state < 2
+select number from naming where job = ? and round = ?
 
 -- name: add
 insert or ignore into named (naming, gone, key, size) values (?, ?, ?, ?)
 
 -- name: complete
-update naming set state = 1 where number = ? and state = 0
+update naming set complete = 1 where number = ? and not complete
 
 -- name: drop
-update naming set state = 2 where job = ?
+update naming set job = null where job = ?
 
 -- name: lapse
-update naming set state = 2 where job not in (select job from pin)
+update naming set job = null where job not in (select job from pin)
 
 -- name: dropped
-select number from naming where state = 2 limit 1
+select number from naming where job is null limit 1
 
 -- name: sweep
 delete from named where naming = :number and (gone, key) in

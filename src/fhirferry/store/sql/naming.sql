@@ -16,7 +16,7 @@ select version.id, version.key, changed, size, /* whose */
 -- name: earlier
 -- Takes the place of `/* earlier */`: an earlier round of the job has it.
 exists (select 1 from naming cross join named on named.naming = number
-         where job = :job and state = 1 and round < :round and gone = (version.size = 0) and named.key = version.key)
+         where job = :job and round < :round and complete and gone = (version.size = 0) and named.key = version.key)
 
 -- Take the place of `/* whose */`: 1 for what is in a compartment that round 0 exports, + 2 where a patient is taken
 -- whole, + 4 where it is in the compartment of somebody who is not in the cohort.

@@ -5,15 +5,15 @@
 alter table cohort rename column whole to share;
 
 -- A round of a job, fixed at its T and kept as long as its pin. A job without a cohort has some too.
--- state: 0 while it is being written, 1 complete, 2 while it is being removed.
+-- job: null while it is being removed. complete: 0 while it is being written.
 create table naming (
   number integer primary key,
-  job text not null,
+  job text,
   round integer not null,
-  state integer not null
+  complete integer not null
 );
 
-create unique index naming_round on naming (job, round) where state < 2;
+create unique index naming_round on naming (job, round);
 
 -- Versions that a round exports, in the order on disk. gone: deletions, by themselves. size: that of the version, so that
 -- a scan need not ask it.
