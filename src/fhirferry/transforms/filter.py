@@ -12,8 +12,9 @@ from fhirferry.model.request import ExportRequest
 def filters_of(request: ExportRequest, definitions: Definitions) -> TypeFilters:
     """All filters of a request. RequestProblems, also where it is lenient: without a filter more would go out (B50).
 
-    A filter needs its type in `_type`, or among the included references: without `_type` every other type would come whole, which somebody who filters
-    hardly means (S68); and a filter of a type that is not exported would be passed over in silence (L5).
+    A filter needs its type in `_type`, or among the included references: without `_type` every other type would come
+    whole, which somebody who filters hardly means (S68); and a filter of a type that is not exported would be passed over
+    in silence (L5).
     """
     problems: list[Problem] = []
     for text in request.type_filters:
