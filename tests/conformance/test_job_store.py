@@ -20,7 +20,8 @@ from fhirferry.model.errors import FerryError
 from fhirferry.model.instant import SECOND
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.testing.job_store_bench import START, TROUBLE, MakeStore, a_file, a_partition, a_record, advanced
-from fhirferry.testing.job_store_cohorts import CohortProcessesSuite, CohortsSuite
+from fhirferry.testing.job_store_cohort_processes import CohortProcessesSuite
+from fhirferry.testing.job_store_cohorts import CohortsSuite
 from fhirferry.testing.job_store_endings import EndingsSuite
 from fhirferry.testing.job_store_processes import ProcessesSuite
 from fhirferry.testing.job_store_rivals import RivalsSuite

@@ -1,6 +1,6 @@
 """Conformance of a durable JobStore among real processes. Needs pytest; used like `job_store_suite`.
 
-(`job_store_cohorts` has more of it.)
+(`job_store_cohort_processes` has more of it.)
 
 The subclass also gives a fixture `opening`: Python source that a child runs to open, as `jobs`, the ledger that `make`
 made, with the machine's clock and `fhirferry.jobs.holder.is_dead`.

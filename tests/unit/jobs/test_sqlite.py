@@ -320,6 +320,19 @@ def test_l1_a_list_that_is_half_removed_gives_nothing_more(bench: Bench, monkeyp
     assert read == MANY[1:10], "the page that was there"
 
 
+def test_b39_a_reader_never_comes_into_the_list_of_another_job(bench: Bench) -> None:
+    record, other = bench.run("a"), bench.run("b")
+    bench.jobs.put_cohort(record, record.version, MANY[:50])
+    stream = bench.jobs.cohort("a")
+    assert next(stream) == MANY[0]
+    forget(bench, "a")
+    bench.jobs.put_cohort(other, other.version, MANY[:95])
+    read: list[str] = []
+    with pytest.raises(TransientError):
+        read.extend(stream)
+    assert read == MANY[1:10]
+
+
 def test_what_nobody_can_see_any_more_is_removed(bench: Bench) -> None:
     record = bench.run("a")
     for _ in range(2):

@@ -5,7 +5,7 @@
 -- removed in small steps, since a million deletions in one transaction would keep every other job waiting; or, as long
 -- as `until` is not over, nobody can see it yet: it is written for a job that is not there yet.
 create table roster (
-    number integer primary key,
+    number integer primary key autoincrement,  -- never given twice: a reader or a sweep may still hold one that is gone
     job_id text references job (id) on delete set null,
     kind   text not null,
     until  integer not null default 0
