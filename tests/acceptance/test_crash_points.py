@@ -14,7 +14,9 @@ from tests.acceptance.crashing import CLEANING, Export
 IN_UNITS = POINTS[POINTS.index("unit-started") : POINTS.index("unit-finished") + 1]
 IN_REMOVAL = ("cleanup-holding",)
 """Points that no export passes: `test_crash_workers` kills a deletion at every point of a clean-up."""
-IN_EXPORT = [point for point in POINTS if point not in IN_REMOVAL]
+OF_PATIENTS = ("cohort-recorded", "cohort-selected", "round-named")
+"""Points of exports that name patients or follow references: in `test_crash_selected`."""
+IN_EXPORT = [point for point in POINTS if point not in (*IN_REMOVAL, *OF_PATIENTS)]
 AFTER_END = IN_EXPORT[IN_EXPORT.index("completed") :]
 NTH = dict.fromkeys(POINTS, 1) | dict.fromkeys(IN_UNITS, 3) | {"page-read": 8, "page-written": 8}
 NTH |= {"commit-before": 3, "commit-inside": 5, "commit-after": 3, "published": 3}
@@ -24,7 +26,7 @@ PROCESSES = ("--executor", "processes:2")
 
 
 def test_every_point_has_a_place_in_these_tests() -> None:
-    assert set(NTH) == set(POINTS) == {*IN_EXPORT, *CLEANING}
+    assert set(NTH) == set(POINTS) == {*IN_EXPORT, *CLEANING, *OF_PATIENTS}
     assert {*IN_UNITS, *WITH_POOL} <= set(IN_EXPORT)
     assert set(IN_REMOVAL) <= set(CLEANING)
 
