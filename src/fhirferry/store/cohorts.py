@@ -85,7 +85,7 @@ def select(store: SqliteStore, job_id: str, t: Instant, chosen: Iterable[tuple[s
         if not batch:
             break
         with store.writing() as db:
-            if db.execute(_SQL["is_open"], (number,)).fetchone() is None:
+            if db.execute(_SQL["is_open"], (number, job_id)).fetchone() is None:
                 raise TransientError(f"the patients of job {job_id} were selected by somebody else meanwhile")
             codes = patients.known(db, [ident for ident, _ in batch])
             known = ((number, codes[ident], int(share)) for ident, share in batch if ident in codes)
@@ -122,10 +122,12 @@ def sweep(store: SqliteStore) -> None:
     """Remove what was dropped, in small transactions; asks for the writers' lock only when there is any."""
     while True:
         with store.reading() as db:
-            row = db.execute(_SQL["dropped"]).fetchone()
-        if row is None:
-            return
+            if db.execute(_SQL["dropped"]).fetchone() is None:
+                return
         with store.writing() as db:
+            row = db.execute(_SQL["dropped"]).fetchone()  # numbers are given again: what was read before may be another's
+            if row is None:
+                return
             asked = {"number": row[0], "limit": AT_ONCE}
             removed = max(db.execute(_SQL[query], asked).rowcount for query in ("sweep", "sweep_relevant"))
             if removed < AT_ONCE:

@@ -58,10 +58,12 @@ def sweep(store: SqliteStore) -> None:
     """Remove what was dropped, in small transactions; asks for the writers' lock only when there is any."""
     while True:
         with store.reading() as db:
-            row = db.execute(_SQL["dropped"]).fetchone()
-        if row is None:
-            return
+            if db.execute(_SQL["dropped"]).fetchone() is None:
+                return
         with store.writing() as db:
+            row = db.execute(_SQL["dropped"]).fetchone()  # numbers are given again: what was read before may be another's
+            if row is None:
+                return
             removed = db.execute(_SQL["sweep"], {"number": row[0], "limit": AT_ONCE}).rowcount
             if removed < AT_ONCE:
                 db.execute(_SQL["forget"], (row[0],))

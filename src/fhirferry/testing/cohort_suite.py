@@ -125,7 +125,7 @@ class CohortSuite:
         for wrong in ("gone", "orphan", "later", "nobody"):
             with pytest.raises(PatientNotFound, match=wrong) as caught:
                 named(dock, t, "a", wrong)
-            assert caught.value.status_code == 404
+            assert caught.value.status_code == 400
 
     def test_s62_a_group_must_be_there(self, dock: Dock) -> None:
         fill(dock, "a", "b")
@@ -137,7 +137,7 @@ class CohortSuite:
         for wrong in ("deleted", "later", "never"):
             with pytest.raises(GroupNotFound, match=f"^Group {wrong} was not found.$") as caught:
                 of_group(dock, t, wrong)
-            assert caught.value.status_code == 404
+            assert caught.value.status_code == 400
 
     def test_b39_b41_patients_of_a_group(self, dock: Dock) -> None:
         fill(dock, "a", "b", "c")

@@ -15,7 +15,7 @@ select 1 from selection where job = ? and state = 1
 insert into selection (job, state, patients, absent, wide) values (?, 0, 0, 0, 0)
 
 -- name: is_open
-select 1 from selection where number = ? and state = 0
+select 1 from selection where number = ? and job = ? and state = 0
 
 -- name: put
 -- Who is given twice: a member is more than somebody who left, one that is taken whole the most.
