@@ -43,6 +43,7 @@ class Ferry:
         self.history = History()
         self.instants: list[int] = [self.clock.now]
         self._last_t = 0
+        self._looked = False  # whether the store was asked yet what Provenance is about
         self._source = f"sqlite://{folder}/store"
         self._store = SqliteStore(f"{folder}/store", clock=self.clock, create=True)
         self._places: dict[str, MemoryDestination] = {}
@@ -81,7 +82,7 @@ class Ferry:
 
     def prune(self) -> None:
         self._store.prune()
-        self.history.vague = True
+        self.history.vague |= not self._looked
 
     def ask(self, fields: dict[str, Any], patients: Iterable[str] | None, **way: Any) -> dict[str, Any]:
         return {
@@ -124,6 +125,9 @@ class Ferry:
         if record.failure is not None and record.failure.status_code < 500:
             raise RequestError(record.failure.reason)  # whom it names is looked up by the job, where they are many
         assert record.status is JobStatus.COMPLETED, (record.failure, log)
+        request = record.request
+        if request.level != "system" and not request.provenance and "Provenance" in (request.types or ["Provenance"]):
+            self._looked = True
         self._last_t = record.transaction_time or 0
         self.instants.append(self._last_t)
         return Exported(record, self._place(record.destination_uri), settings)

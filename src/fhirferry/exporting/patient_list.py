@@ -77,16 +77,16 @@ def settle(request: ExportRequest, patients: Iterable[str] | None) -> tuple[Expo
     """The request as the ledger keeps it, however its patients were given; and those to be kept beside it, if so.
 
     patients: those that `request.patient_list` stands for, or those to narrow a request to that names none. RequestError
-    when they are missing, are others, or are named twice.
+    when they are missing, or are others than the request names itself, as it does once it was settled.
     """
-    if request.patients is not None and patients is not None:
-        raise RequestError("patients are named twice: in the request and in a list beside it")
     if patients is None and request.patient_list is not None:
         raise RequestError("the request has the hash of a list of patients; give the list with it, as `patients`")
     given = patients if patients is not None else request.patients
     if given is None:
         return request, None
     listed = given if isinstance(given, PatientList) else PatientList(given)
+    if request.patients is not None and patients is not None and tuple(listed) != request.patients:
+        raise RequestError("patients are named twice, and not the same: in the request and in a list beside it")
     if request.patient_list not in (None, listed.sha256):
         raise RequestError("the list of patients is not the one whose hash the request has")
     settled = replace(request, **listed.fields())
