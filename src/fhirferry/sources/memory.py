@@ -10,68 +10,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from fhirferry.bulkdata.deletions import BUNDLE_ENTRIES, deletion_bundle
-from fhirferry.fhir.resource import Deletion, Resource, read_resource
 from fhirferry.model.cohort import Cohort, Selection, Share
 from fhirferry.model.errors import SnapshotGone, TransientError
-from fhirferry.model.instant import DAY, FOREVER, Clock, Instant, format_instant
+from fhirferry.model.instant import DAY, Clock, Instant, format_instant
 from fhirferry.model.partition import Kind, Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
-from fhirferry.sources.memory_patients import decode, members, whose
-from fhirferry.sources.memory_provenance import associated, targets
+from fhirferry.sources.memory_patients import decode, members
+from fhirferry.sources.memory_provenance import associated
+from fhirferry.sources.memory_versions import Version, Versions
 from fhirferry.store import axis
-from fhirferry.store.writing import Head, Outcome, judge, stamped
 
 
-class _Version(msgspec.Struct):
-    """body None: a deletion. patients: whose it is, or was. targets: what a Provenance is about, or was."""
-
-    key: int
-    type: str
-    id: str
-    head: Head
-    body: bytes | None
-    patients: frozenset[str]
-    targets: frozenset[str]
-    ended: Instant = FOREVER
-
-    def visible(self, t: Instant) -> bool:
-        return self.head.changed <= t < self.ended
-
-
-class MemorySource:
+class MemorySource(Versions):
     """Implements `sources.protocol.Source`, and what a test needs to fill it: `put`, `delete`, `write`, `prune`."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._versions: list[_Version] = []
-        self._keys = 0
-        self._current: dict[tuple[str, str], _Version] = {}
+        super().__init__(clock)
         self._pins: dict[str, tuple[Instant, Instant]] = {}
         self._cohorts: dict[str, dict[str, Share]] = {}
         self._rounds: dict[tuple[str, int], set[int]] = {}
-        self._watermark = self._last_t = self._last_stamp = 0
+        self._watermark = 0
         self._failures: list[Exception] = []
-
-    # Filling
-
-    def put(self, *bodies: bytes) -> list[Outcome]:
-        """Write resources given as JSON."""
-        return self.write([read_resource(body) for body in bodies])
-
-    def delete(self, type: str, id: str) -> Outcome:  # noqa: A002 - FHIR's words
-        return self.write([Deletion(type, id)])[0]
-
-    def write(self, items: Sequence[Resource | Deletion], *, force: bool = False) -> list[Outcome]:
-        """As `SqliteStore.write`."""
-        now = axis.present(self._clock(), self._last_t)
-        return [self._apply(item, now, force) for item in items]
-
-    def get(self, type: str, id: str) -> bytes | None:  # noqa: A002 - FHIR's words
-        current = self._current.get((type, id))
-        return None if current is None else current.body
 
     def prune(self, before: Instant | None = None) -> None:
         """As `SqliteStore.prune`."""
@@ -86,37 +46,6 @@ class MemorySource:
     def fail_next(self, *errors: Exception) -> None:
         """Each of the next reads raises one of these."""
         self._failures += errors
-
-    def _apply(self, item: Resource | Deletion, now: Instant, force: bool) -> Outcome:
-        current = self._current.get((item.type, item.id))
-        head = None if current is None else current.head
-        outcome = judge(item, head, force=force)
-        if outcome in (Outcome.EQUAL, Outcome.OLDER, Outcome.ABSENT):
-            return outcome
-        self._keys += 1
-        number = head.version + 1 if head else 1
-        given = None if isinstance(item, Deletion) else item.updated
-        changed = axis.stamp(given, now, self._last_t, head.changed if head else 0)
-        body: bytes | None = None
-        if isinstance(item, Deletion):
-            made = Head(self._keys, number, changed, head.updated if head else changed, 0, b"")
-        else:
-            body, updated = stamped(item, number, changed, now)
-            made = Head(self._keys, number, changed, updated, len(body) + 1, item.digest)
-        if current is not None:
-            current.ended = changed
-        old = current.patients if current else frozenset()
-        patients = old if body is None else frozenset(whose(item.type, item.id, decode(body)))
-        about = current.targets if current else frozenset()
-        if body is not None:
-            about = frozenset(targets(decode(body)) if item.type == "Provenance" else ())
-        version = _Version(self._keys, item.type, item.id, made, body, patients, about)
-        self._versions.append(version)
-        self._current[item.type, item.id] = version
-        self._last_stamp = max(self._last_stamp, changed)
-        return outcome
-
-    # The source
 
     def snapshot(self, job_id: str) -> Instant:
         now = self._clock()
@@ -248,7 +177,7 @@ class MemorySource:
         if kind is Kind.DELETED:
             max_resources = min(max_resources, BUNDLE_ENTRIES)
         start = bounds["after"] if continuation is None else [int(part) for part in continuation.split(".")]
-        taken: list[_Version] = []
+        taken: list[Version] = []
         size, more = 0, False
         for version in self._walk(bounds):
             if not start < self._position(version, bounds) <= bounds["to"]:
@@ -288,7 +217,7 @@ class MemorySource:
             raise TransientError(f"what round {number} of job {job_id} exports is not named")
         return self._rounds[job_id, number]
 
-    def _walk(self, bounds: Mapping[str, Any]) -> Sequence[_Version]:
+    def _walk(self, bounds: Mapping[str, Any]) -> Sequence[Version]:
         """What is meant, in order."""
         there = [v for v in self._versions if v.type == bounds["type"] and v.visible(bounds["t"])]
         if bounds["round"]:
@@ -300,7 +229,7 @@ class MemorySource:
             found = [v for v in there if v.body is not None and self._is_meant(v, bounds)]
         return sorted(found, key=lambda version: self._position(version, bounds))
 
-    def _is_meant(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
+    def _is_meant(self, version: Version, bounds: Mapping[str, Any]) -> bool:
         if version.head.changed > axis.last_instant(bounds["t"], bounds["until"]):
             return False
         new = bounds["since"] is None or version.head.changed > bounds["since"]
@@ -314,13 +243,13 @@ class MemorySource:
         shares = {self._cohort(bounds["job"])[ident] for ident in self._whose(version, bounds) & members}
         return bool(shares) and (new or (version.body is not None and Share.WHOLE in shares))
 
-    def _is_told(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
+    def _is_told(self, version: Version, bounds: Mapping[str, Any]) -> bool:
         """A deletion that is."""
         told = bounds["told"]
         new = version.body is None and told is not None and version.head.changed > told
         return new and self._is_meant(version, bounds)
 
-    def _left(self, version: _Version, bounds: Mapping[str, Any]) -> bool:
+    def _left(self, version: Version, bounds: Mapping[str, Any]) -> bool:
         """What patients who left had, and no member has."""
         whose = self._whose(version, bounds)
         if not bounds["left"] or version.type == "Group" or whose & self._members(bounds["job"]):
@@ -328,7 +257,7 @@ class MemorySource:
         known = version.body is not None or version.head.changed > bounds["since"]
         return known and bool(whose & set(self._cohort(bounds["job"])))
 
-    def _whose(self, version: _Version, bounds: Mapping[str, Any]) -> frozenset[str]:
+    def _whose(self, version: Version, bounds: Mapping[str, Any]) -> frozenset[str]:
         """A Provenance also belongs to whom what it is about does, but for Groups: those are no single patient's."""
         about = [
             other.patients
@@ -340,7 +269,7 @@ class MemorySource:
         return version.patients.union(*about)
 
     @staticmethod
-    def _position(version: _Version, bounds: Mapping[str, Any]) -> list[int]:
+    def _position(version: Version, bounds: Mapping[str, Any]) -> list[int]:
         whole = bounds["since"] is None and bounds["until"] is None
         return [0 if whole else version.head.changed, version.key]
 
@@ -349,7 +278,7 @@ class MemorySource:
             raise SnapshotGone(f"pruned up to {format_instant(self._watermark)}; start a new export")
 
 
-def _weight(version: _Version, kind: Kind) -> int:
+def _weight(version: Version, kind: Kind) -> int:
     """Bytes of its line; of what is told as deleted about what its entry takes in a Bundle."""
     return 128 if kind is Kind.DELETED else version.head.size
 
