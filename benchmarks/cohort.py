@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fhirferry.fhir.resource import Resource, read_resource
+from fhirferry.model.cohort import Share
 from fhirferry.model.request import ExportRequest
 from fhirferry.store import cohorts
 from fhirferry.store.sqlite import SqliteStore
@@ -69,7 +70,7 @@ def cohort(store: SqliteStore, chosen: Sequence[str], t: int, share: int) -> tup
     started = time.perf_counter()
     found = store.members(request, t)
     assert found is not None
-    store.select("cohort", t, ((ident, False) for ident in found.patients))
+    store.select("cohort", t, ((ident, Share.SINCE) for ident in found.patients))
     selected = time.perf_counter() - started
     seconds, count = walk(store, request, t, "cohort")
     store.release("cohort")
