@@ -84,6 +84,7 @@ def test_what_the_ledger_lists_a_power_cut_leaves(
         *,
         partitions: Iterable[Partition] = (),
         files: Iterable[OutputFile] = (),
+        references: Iterable[tuple[int, str]] = (),
     ) -> ExportJobRecord:
         # What this transaction lists, not whatever lies in the folder: the other lane's file is still being written.
         listed = list(files)
@@ -91,7 +92,7 @@ def test_what_the_ledger_lists_a_power_cut_leaves(
         assert len(parts) == len(listed)
         assert [path for path in parts if not disk.holds(path, tmp_path)] == []
         seen.extend(["part"] * len(parts))
-        return save(jobs, record, version, partitions=partitions, files=listed)
+        return save(jobs, record, version, partitions=partitions, files=listed, references=references)
 
     def look(point: str) -> None:
         if point == "sums-written":  # the manifest comes after this: its presence means that all is there

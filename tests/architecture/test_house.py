@@ -12,6 +12,7 @@ from tests.architecture.reading import Tree, attics, cycles, foreign, inline_sql
 LONG: dict[str, str] = {
     "jobs.sqlite": "one method per verb of the ledger's contract",
     "store.sqlite": "one connection: opening it, its transactions, and a method per verb of the store",
+    "sources.memory": "a method per verb of the source; what each finds is the whole store, gone through",
     "exporter": "the front door, and the only assembler",
 }
 

@@ -94,9 +94,10 @@ class Ledger(MemoryJobStore):
         *,
         partitions: Iterable[Partition] = (),
         files: Iterable[OutputFile] = (),
+        references: Iterable[tuple[int, str]] = (),
     ) -> ExportJobRecord:
         before = self._find(record.id)
-        saved = super().commit(record, version, partitions=partitions, files=files)
+        saved = super().commit(record, version, partitions=partitions, files=files, references=references)
         assert before is not None
         assert before.status is JobStatus.RUNNING
         assert (before.holder, before.epoch) == self.holds[threading.current_thread()]

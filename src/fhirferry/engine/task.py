@@ -32,7 +32,7 @@ from fhirferry.engine.unit import OnPage, UnitOrder
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model import job as steps
-from fhirferry.model.errors import JobConflict, JobNotFound, RequestError, TransientError
+from fhirferry.model.errors import JobConflict, JobNotFound, PermanentError, RequestError, TransientError
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.partition import Partition
@@ -103,6 +103,8 @@ class ExportTask:
             destination.prepare(book.record.id)
             reach("destination-prepared")
             moment = book.record.transaction_time
+            if book.record.continues is not None and not book.record.sealed:
+                self._must_be_there(book.record.continues)
             if moment is None:
                 moment = self._begin(source)
             else:
@@ -149,6 +151,14 @@ class ExportTask:
         )
         reach("snapshot-saved")
         return moment
+
+    def _must_be_there(self, job_id: str) -> None:
+        try:
+            self._jobs.get(job_id)
+        except JobNotFound:
+            raise PermanentError(
+                f"the export that this one continues, job {job_id}, was deleted; without it nobody knows what the reader has"
+            ) from None
 
     def _select(self, source: Source, moment: Instant) -> None:
         record = self._book.record

@@ -207,7 +207,9 @@ class MemoryJobStore:
 
     def prune(self, before: Instant) -> Sequence[str]:
         with self._lock:
-            gone = tuple(record.id for record in self._by_age() if rules.prunable(record, before))
+            held = {record.continues for record in self._by_age() if not record.finished}
+            old = (record.id for record in self._by_age() if rules.prunable(record, before))
+            gone = tuple(job_id for job_id in old if job_id not in held)
             for job_id in gone:
                 del self._jobs[job_id]
             return gone

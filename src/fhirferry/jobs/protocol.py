@@ -136,7 +136,8 @@ class JobStore(Protocol):
         ...
 
     def prune(self, before: Instant) -> Sequence[str]:
-        """Forget (rows only, no file) COMPLETED, FAILED, CANCELED jobs that ended before and are clean; their ids."""
+        """Forget (rows only, no file) COMPLETED, FAILED, CANCELED jobs that ended before and are clean, but those that
+        an unfinished job continues; their ids."""
         ...
 
     def close(self) -> None:

@@ -156,3 +156,13 @@ class EndingsSuite(LedgerFixtures):
         assert (bench.jobs.partitions("old"), bench.jobs.files("old")) == ((), ())
         assert bench.jobs.files("border") == (a_file(1),)
         assert bench.jobs.prune(bench.now + 1) == ("border",)
+
+    def test_b29_prune_leaves_what_an_unfinished_job_continues(self, bench: Bench) -> None:
+        bench.save(job.complete(replace(bench.run("first"), sealed=True), bench.now))
+        assert bench.swept("first") == ["first"]
+        bench.jobs.cleaned("first", again_at=None)
+        bench.jobs.create(replace(a_record("second"), continues="first"))
+        bench.wait(10)
+        assert bench.jobs.prune(bench.now + 1) == ()
+        bench.jobs.cancel("second")
+        assert bench.jobs.prune(bench.now + 1) == ("first",)

@@ -173,3 +173,16 @@ def test_a_chain_keeps_what_it_brought_along_up_to_date(house: House) -> None:
     house.kick_off(third, to="memory://f", continues="job1")
     house.run()
     assert exported(house, "job2", "memory://f") == ["Practitioner/3"]
+
+
+def test_b29_a_job_whose_forerunner_was_deleted_fails_and_says_why(house: House) -> None:
+    """Without it everybody would be new, and nobody have left."""
+    ward(house)
+    house.kick_off(group())
+    t = house.run().transaction_time
+    house.kick_off(group(since=t, new_members="full"), to="memory://e", continues="job0")
+    house.jobs.delete("job0")
+    record = house.run()
+    assert (record.status, house.names("memory://e")) == (JobStatus.FAILED, [])
+    assert record.failure is not None
+    assert "job0, was deleted" in record.failure.reason

@@ -64,8 +64,12 @@ order by cleanup_due, number limit :limit;
 delete from job where id = :id;
 
 -- name: prunable
+-- Not what an unfinished job continues: it compares cohorts, and goes on from what that one named.
 select id from job
 where deleted = 0 and status in ('completed', 'failed', 'canceled') and cleanup_due is null and end_time < :before
+    and id not in (select json_extract(record, '$.continues') from job
+                   where deleted = 0 and status in ('queued', 'retriable', 'running')
+                       and json_extract(record, '$.continues') is not null)
 order by queued_time, number;
 
 -- name: new-roster
