@@ -98,6 +98,8 @@ def test_l1_a_list_that_is_empty_missing_or_another_is_never_everybody(house: Ho
             with pytest.raises(RequestError, match=says):
                 ask(request, **WAY, patients=patients)
     assert not house.jobs.list()
+    with pytest.raises(RequestError, match="an empty list of patients"):
+        PatientList(())
 
 
 def test_b41_patients_who_are_not_there_are_refused_before_the_job_exists(house: House, exporter: Exporter) -> None:
@@ -256,7 +258,9 @@ def test_the_same_since_last_finds_its_unfinished_job(house: House, exporter: Ex
         request, before = exporter.since_last(ExportRequest(), **way)
         assert before is not None
         assert request.new_members == "since", "there are no members"
-        jobs.add(exporter.find_or_start(request, **way, continues=before.id)[0].id)
+        job = exporter.find_or_start(request, **way, continues=before.id)[0]
+        assert job.status().continues == before.id
+        jobs.add(job.id)
     assert len(jobs) == 1
 
 
