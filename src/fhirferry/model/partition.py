@@ -17,12 +17,16 @@ class Kind(StrEnum):
     ERROR = "error"
 
 
+BLOCKS = "Patients"
+"""Stands where a type does, for lines of all types, patient by patient. No type of FHIR has this name."""
+
+
 class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a source hands out when it is asked how a job can be cut.
 
     kind: OUTPUT, or DELETED for a slice of deletions (its pages hold transaction Bundles, B82). The engine itself plans
         ERROR: issues that concern the whole request.
-    resource_type: the type of the resources (of those deleted, for DELETED).
+    resource_type: the type of the resources (of those deleted, for DELETED); BLOCKS for organised output.
     bounds: opaque to everyone but the source; plain JSON values; holds all that reading needs, T included.
     bytes: what reading it will about give; 0 where the source cannot say. Small ones share a unit of work.
     round: 0 for what the request selects; n for what is named by what round n - 1 exported (included references,
@@ -63,6 +67,14 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     diagnostics: str
 
 
+class Block(msgspec.Struct, frozen=True):
+    """Lines of a page that are a patient's, one behind the other (B78). patient: the id. bytes: with newlines."""
+
+    patient: str
+    lines: int
+    bytes: int
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One read of a partition (S18).
 
@@ -70,12 +82,17 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     count: lines in `body` (for output: resources; for deletions: Bundles).
     continuation: what the next read must be given; None = the partition's end (S50).
     issues: resources that could not be read; they are not in `body` (L34).
+    blocks: of organised output, whose the lines are: all of them, in their order, and no two of one patient. Headers are
+        not in `body`: they are the engine's, which knows where a file begins.
+    rest: bytes of the last block that are still to come: 0 at its end, exact where the block begins with this page.
     """
 
     body: bytes
     count: int
     continuation: str | None
     issues: tuple[Issue, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    rest: int = 0
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from fhirferry.model.instant import FOREVER, Instant
+from fhirferry.model.partition import BLOCKS, Kind
 from fhirferry.model.request import ExportRequest
 from fhirferry.store import axis, keys
 from fhirferry.store.cohorts import Cohort
@@ -17,7 +18,14 @@ from fhirferry.store.walks import Walk
 def walks(
     types: Mapping[str, int], request: ExportRequest, t: Instant, job_id: str = "", cohort: Cohort | None = None
 ) -> Iterator[Walk]:
-    """Type by name, what is there before what is deleted. types: codes by name. cohort: of a request that has one."""
+    """Type by name, what is there before what is deleted; in organised output what is there of all types at once. types:
+    codes by name. cohort: of a request that has one."""
+    if request.organize_output_by is not None:
+        if cohort is None or cohort.members:
+            yield _organised(types, request, t, job_id, cohort)
+        typewise = msgspec.structs.replace(request, organize_output_by=None)
+        yield from (walk for walk in walks(types, typewise, t, job_id, cohort) if walk.kind is Kind.DELETED)
+        return
     for name in sorted(types):
         scope = scope_of(name, request)
         if scope == "":
@@ -76,6 +84,29 @@ def scope_of(name: str, request: ExportRequest) -> str:
     if name == "Group":
         return "" if request.has_list else "one"
     return "cohort"
+
+
+def _organised(
+    types: Mapping[str, int], request: ExportRequest, t: Instant, job_id: str, cohort: Cohort | None
+) -> Walk:
+    """From patient to patient, however many they are. Of Groups, and of Provenance that is about something else than a
+    Patient, nobody knows in whose block they would be: they are left out."""
+    wanted = None if request.types is None else tuple(types[name] for name in request.types if name in types)
+    return Walk(
+        by="organised",
+        type=BLOCKS,
+        code=0,
+        t=t,
+        after=(0, 0),
+        to=(FOREVER, FOREVER),
+        scope="patients" if cohort is None else "cohort",
+        job="" if cohort is None else job_id,
+        since=-1 if request.since is None else request.since,
+        late=axis.last_instant(t, request.until),
+        wide=cohort is not None and cohort.wide,
+        types=wanted,
+        own=types.get("Patient", 0) if request.types is None or "Patient" in request.types else 0,
+    )
 
 
 def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None) -> Iterator[Walk]:

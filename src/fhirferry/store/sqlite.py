@@ -260,8 +260,10 @@ class SqliteStore:
             return paging.read(db, walk, continuation, max_resources, max_bytes, check=check)
 
     def _look_into_provenance(self, request: ExportRequest, t: Instant, job_id: str) -> None:
-        """Of patients it is exported by what it is about, which is looked up when a job first needs it (B45)."""
-        if request.level != "system":
+        """Of patients it is exported by what it is about, which is looked up when a job first needs it (B45). In organised
+        output only deletions ask."""
+        idle = request.organize_output_by is not None and routes.told_since(request) is None
+        if request.level != "system" and not idle:
             from fhirferry.store import relevance
 
             relevance.prepare(self, request, t, job_id)

@@ -77,8 +77,9 @@ def _weigh(db: Connection, walk: Walk) -> Total:
 
 def _length(db: Connection, walk: Walk, position: tuple[int, int]) -> float:
     """How many times as long as up to here the walk is in all. One by time has no end that is known beforehand."""
-    if walk.by == "cohort":
-        passed, all_ = db.execute(_SQL["passed"], {"job": walk.job, "patient": position[0]}).fetchone()
+    if walk.by in ("cohort", "organised"):
+        query = _SQL["passed" if walk.job else "passed_of_all"]
+        passed, all_ = db.execute(query, {"job": walk.job, "patient": position[0]}).fetchone()
         return float(all_ / max(passed, 1))
     if walk.by in ("key", "relevant"):
         (last,) = db.execute(_SQL["last_key"], (walk.code,)).fetchone()

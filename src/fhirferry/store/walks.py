@@ -1,7 +1,8 @@
 """The walks through the store, all keyset (L8): which versions of a type a request takes, in which order.
 
-By key, by time, over deletions; patient by patient, for small cohorts and for those who left; and over what is named for
-a round. The first three take a scope: all, what is in any patient's compartment, a cohort's, or a single resource.
+By key, by time, over deletions; patient by patient, for small cohorts and for those who left, and in organised output for
+all types at once; and over what is named for a round. The first three take a scope: all, what is in any patient's
+compartment, a cohort's, or a single resource.
 A position is (changed, key): of a version, or between two. A stretch runs from a position (excluded) to a position
 (included). Walks by key have 0 for `changed`, those by patient the patient's code. Bounds are plain JSON, so that a
 partition outlives its process.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fhirferry.model.instant import Instant
+from fhirferry.model.instant import FOREVER, Instant
 from fhirferry.model.partition import Kind, PartitionPlan
 from fhirferry.store import cohorts, keys, named, pins, sql
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fhirferry.store.sqlite import Connection, SqliteStore
 
 Position = tuple[int, int]
-Parameters = dict[str, int | str]
+Parameters = dict[str, int | str | None]
 
 CHUNK = 20_000
 """Versions looked at in one step of planning."""
@@ -39,6 +40,8 @@ def queries(by: str, scope: str) -> dict[str, str]:
     """The queries of a walk for a scope."""
     texts = sql.queries(f"walk_{by}")
     holes = {"/* scope */": sql.queries("scopes")[scope], "/* found */": texts.pop("found", "")}
+    if by == "organised":
+        holes["/* whose */"] = sql.queries("whose")[scope]
     for name, text in texts.items():
         for hole, filling in holes.items():
             text = text.replace(hole, filling)
@@ -59,11 +62,12 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One type's share of a request at T. The `bounds` of a partition are this, as plain values.
 
     by: "key", "time", "deleted", "cohort", "left" (deletions to be told of patients who left), "named" or "unnamed"
-    (deletions of what was named). after, to: the stretch. scope: a name of scopes.sql. job, round: whose cohort, or what
-    is named for whom. id: of the single resource. since, late, only_whole: what the walk by cohort takes of a patient:
+    (deletions of what was named), "organised" (all types at once). Provenance of a cohort: "relevant", "relevant deleted",
+    "relevant left" (see relevance.py).
+    after, to: the stretch. scope: a name of scopes.sql, of whose.sql when organised. job, round: whose cohort, or what is
+    named for whom. id: of the single resource. since, late, only_whole: what the walk by cohort takes of a patient:
     `changed` after `since`, and up to `late`; of those taken whole everything up to `late`, and with only_whole of nobody
-    else. Provenance
-    of a cohort: "relevant", "relevant deleted", "relevant left" (see relevance.py).
+    else. types, own: codes of those that organised output has, None for all; the code of Patient, if it has them.
     wide: of all walks of a job with a wide cohort.
     """
 
@@ -81,10 +85,12 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     only_whole: bool = False
     wide: bool = False
     round: int = 0
+    types: tuple[int, ...] | None = None
+    own: int = 0
 
     @property
     def kind(self) -> Kind:
-        return Kind.OUTPUT if self.by in ("key", "time", "cohort", "named", "relevant") else Kind.DELETED
+        return Kind.OUTPUT if self.by in ("key", "time", "cohort", "named", "relevant", "organised") else Kind.DELETED
 
     @property
     def queries(self) -> dict[str, str]:
@@ -112,19 +118,24 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "round": self.round,
             "gone": self.by == "unnamed",
             "told": _TOLD.get(self.by, 0),
+            "types": None if self.types is None else msgspec.json.encode(self.types).decode(),
+            "own_first": keys.first(self.own),
+            "own_last": keys.last(self.own),
         }
 
     def scan(self, db: Connection, after: Position, limit: int) -> Stretch:
         """Pass at most `limit` versions; the stretch ends at `to` when there are no more. SnapshotGone when T was
         pruned: this opens every transaction that reads."""
-        to = self.to
         self.must_be_ready(db)
-        if self.by in ("cohort", "left"):
-            (patient,) = db.execute(self.queries["horizon"], self.parameters(after, to)).fetchone()
-            horizon = (patient or 0, keys.last(self.code))
-            to = min(to, horizon) if horizon > after else to
+        to = self.horizon(db, after) if self.by in ("cohort", "left", "organised") else self.to
         stretch = self._pass(db, "scan", after, to, limit)
         return stretch if stretch.scanned == limit else msgspec.structs.replace(stretch, end=to)
+
+    def horizon(self, db: Connection, after: Position) -> Position:
+        """Of a walk from patient to patient: how far one step may go, or its end."""
+        (patient,) = db.execute(self.queries["horizon"], self.parameters(after, self.to)).fetchone()
+        horizon = (patient or 0, FOREVER if self.by == "organised" else keys.last(self.code))
+        return min(self.to, horizon) if horizon > after else self.to
 
     def weigh(self, db: Connection, after: Position, limit: int) -> Stretch:
         """As `scan`, but may pass fewer versions although more follow; cheaper where it can be."""
@@ -173,6 +184,12 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
     if last is None:
         return
     walk = msgspec.structs.replace(walk, to=last)
+    if walk.by == "organised":
+        from fhirferry.store import blocks  # few exports are
+
+        for after, to, size in blocks.cut(store, walk, target_bytes):
+            yield _plan(walk, after, to, size)
+        return
     start = position = walk.after
     filled = 0
     while position < walk.to:

@@ -22,3 +22,6 @@ select last_key from type where code = ?
 -- Of a cohort's patients: how many up to a code, and how many in all.
 select count(*) filter (where patient <= :patient), count(*) from cohort
  where share < 2 and selection = (select number from selection where job = :job and state = 1)
+
+-- name: passed_of_all
+select count(*) filter (where code <= :patient), count(*) from patient
