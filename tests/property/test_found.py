@@ -46,3 +46,15 @@ def test_b29_who_names_patients_beside_the_request_may_do_so_again_for_the_incre
         next_export(house, {"level": "patient"}, ["p1"])
         house.write([resource("Patient/p1", active=True)])
         assert next_export(house, {"level": "patient"}, ["p1"]).output.keys() == {"Patient/p1"}
+
+
+@pytest.mark.xfail(
+    strict=True, reason="verify takes as wanted what an earlier export brought along, once it is named again"
+)
+def test_verify_knows_what_came_along_earlier() -> None:
+    with ferry() as house:
+        fields = {"include_referenced": ("Practitioner",), "types": ("Observation",)}
+        house.write([resource("Practitioner/x1"), resource("Observation/x1", performer=[reference("Practitioner/x1")])])
+        next_export(house, fields)
+        house.write([resource("Observation/x1", status="final", performer=[reference("Practitioner/x1")])])
+        assert next_export(house, fields).output.keys() == {"Observation/x1"}

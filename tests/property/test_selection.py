@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, note
+from hypothesis import event, given, note
 from hypothesis import strategies as st
 
 from fhirferry.model.errors import RequestError
 from fhirferry.model.job import JobSettings
 from tests.property.ferry import Exported, Ferry, ferry
 from tests.property.oracle import Expected, Refused, export
-from tests.property.worlds import BATCH, FILTERS, Ask, asks
+from tests.property.worlds import BASE, BATCH, FILTERS, Ask, asks
 
 SETTINGS = st.builds(
     JobSettings,
@@ -44,7 +44,8 @@ def fields_of(ask: Ask, instants: list[int]) -> dict[str, Any]:
 
 
 @given(
-    st.lists(BATCH | BATCH | PRUNE, min_size=2, max_size=8),
+    BASE,
+    st.lists(BATCH | BATCH | PRUNE, min_size=1, max_size=6),
     asks(),
     SETTINGS,
     st.lists(BATCH, max_size=1),
@@ -52,9 +53,16 @@ def fields_of(ask: Ask, instants: list[int]) -> dict[str, Any]:
     st.booleans(),
 )
 def test_an_export_is_what_a_naive_evaluation_of_the_whole_store_gives(
-    steps: list[Any], ask: Ask, settings: JobSettings, between: list[Any], during: list[Any], wide: bool
+    base: list[Any],
+    steps: list[Any],
+    ask: Ask,
+    settings: JobSettings,
+    between: list[Any],
+    during: list[Any],
+    wide: bool,
 ) -> None:
     with ferry(wide=wide) as house:
+        house.write(base)
         for step in steps:
             house.prune() if step == "prune" else house.write(step)
         run_and_compare(house, ask, settings, between, during)
@@ -67,9 +75,13 @@ def run_and_compare(house: Ferry, ask: Ask, settings: JobSettings, between: list
     except RequestError:  # at its kick-off, or at its T
         with pytest.raises(Refused):
             export(house.history, asked["request"], ask.patients, house.clock.now, None, FILTERS)
+        event("refused")
         return
     t = found.record.transaction_time or 0
     expected = export(house.history, asked["request"], ask.patients, t, None, FILTERS)
+    event(f"{ask.level}: {'something' if expected.output else 'nothing'} goes out")
+    event(f"{'some' if expected.output.keys() - expected.selected else 'nothing'} comes along")
+    event(f"{'some' if expected.deleted else 'no'} deletions")
     note(f"T {t}, expected {sorted(expected.output)}, deleted {sorted(expected.deleted)}")
     as_expected(found, expected)
     house.verify(found.record)

@@ -44,7 +44,7 @@ def ref(*kinds: str) -> st.SearchStrategy[Any]:
         name.map(lambda name: {"reference": f"{name}/_history/1", "display": "d"}),
         st.sampled_from([{"display": "Patient/p1"}, {"reference": "urn:uuid:1"}, {"reference": "#in"}]),
     )
-    return st.one_of(plain, plain, plain, odd)
+    return st.one_of(*[plain] * 12, odd)  # of one_of within one_of each counts as one
 
 
 def _named(kind: str) -> st.SearchStrategy[str]:
@@ -161,7 +161,7 @@ RESOURCE = st.one_of(
     *(_resource(kind) for kind in (*TYPES, "Patient", "Patient", "Group", "Observation", "Observation"))
 )
 GONE = st.sampled_from([(kind, ident) for kind in TYPES for ident in (PEOPLE if kind == "Patient" else NAMES)])
-BATCH = st.lists(st.one_of(RESOURCE, RESOURCE, RESOURCE, GONE), min_size=1, max_size=8)
+BATCH = st.lists(st.one_of(RESOURCE, *[GONE] * 6), min_size=1, max_size=6)
 """Changes at one instant: resources as JSON values, deletions as (type, id)."""
 
 
@@ -169,6 +169,92 @@ def encode(resource: Any) -> bytes:
     """Compact, decimals with their digits."""
     text = json.dumps(resource, ensure_ascii=False, separators=(",", ":"), default=lambda value: f"\ue000{value}\ue001")
     return text.replace('"\ue000', "").replace('\ue001"', "").encode()
+
+
+def _base() -> list[dict[str, Any]]:
+    def to(name: str) -> dict[str, str]:
+        return {"reference": name}
+
+    a, b, s = (
+        {"coding": [{"code": "a"}]},
+        {"coding": [{"code": "b", "system": "s"}]},
+        {"coding": [{"code": "a", "system": "s"}]},
+    )
+    members = (
+        ["Patient/p1", "Patient/p2", "Patient/p9"],
+        ["Patient/p3", "Group/x1"],
+        ["Group/x2", "Group/x3", "Group/x9"],
+    )
+    made: dict[str, dict[str, Any]] = {
+        "Organization/x1": {"name": "Oak", "partOf": to("Organization/x2")},
+        "Organization/x2": {"name": "Elm", "partOf": to("Organization/x3")},
+        "Organization/x3": {"name": "Oak"},
+        "Practitioner/x1": {
+            "name": [{"family": "Jones", "given": ["Ann"]}],
+            "qualification": [{"issuer": to("Organization/x1")}],
+        },
+        "Practitioner/x2": {"name": [{"text": "Zoë"}]},
+        "Location/x1": {"name": "Oak", "managingOrganization": to("Organization/x2")},
+        "Medication/x1": {"code": a, "manufacturer": to("Organization/x3")},
+        "Device/x1": {"patient": to("Patient/p1"), "owner": to("Organization/x1")},
+        "Patient/p1": {
+            "active": True,
+            "gender": "male",
+            "birthDate": "1980",
+            "generalPractitioner": [to("Practitioner/x1")],
+        },
+        "Patient/p2": {
+            "gender": "female",
+            "name": [{"family": "Jones", "given": ["Ann"]}],
+            "link": [{"other": to("Patient/p3")}],
+        },
+        "Patient/p3": {"gender": "female", "birthDate": "2001-07-09", "managingOrganization": to("Organization/x1")},
+        "Patient/p4": {"active": False, "name": [{"family": "Smith", "given": ["José"]}]},
+        "Encounter/x1": {
+            "status": "finished",
+            "class": {"code": "AMB"},
+            "subject": to("Patient/p1"),
+            "location": [{"location": to("Location/x1")}],
+        },
+        "Encounter/x2": {"status": "planned", "class": {"code": "AMB"}, "subject": to("Patient/p3")},
+        "Observation/x1": {
+            "status": "final",
+            "code": s,
+            "subject": to("Patient/p1"),
+            "encounter": to("Encounter/x1"),
+            "valueQuantity": {"value": Decimal("1.50")},
+            "performer": [to("Practitioner/x1")],
+        },
+        "Observation/x2": {
+            "status": "amended",
+            "code": b,
+            "subject": to("Patient/p2"),
+            "effectiveDateTime": "2020-05-05",
+            "focus": [to("Medication/x1"), to("Encounter/x2")],
+        },
+        "Observation/x3": {"status": "final", "code": a, "subject": to("Device/x1"), "performer": [to("Patient/p4")]},
+        "Condition/x1": {"subject": to("Patient/p2"), "asserter": to("Practitioner/x1")},
+        "Condition/x2": {"subject": to("Patient/p4"), "asserter": to("Patient/p1")},
+        "AllergyIntolerance/x1": {"patient": to("Patient/p3"), "recorder": to("Practitioner/x2")},
+        "Appointment/x1": {
+            "status": "booked",
+            "participant": [{"actor": to(name)} for name in ("Patient/p1", "Patient/p3", "Location/x1")],
+        },
+        "Appointment/x2": {"status": "booked", "participant": [{"actor": to("Patient/p4")}]},
+        "Provenance/x1": {"target": [to("Observation/x1"), to("Practitioner/x2")], "recorded": "2020-01-01T00:00:00Z"},
+        "Provenance/x2": {"target": [to("Patient/p2"), to("Appointment/x1")], "recorded": "2021-01-01T00:00:00Z"},
+        "Provenance/x3": {"target": [to("Observation/x1")], "recorded": "2021-01-01T00:00:00Z"},
+    }
+    for name, each in zip(NAMES, members, strict=True):
+        made[f"Group/{name}"] = {"type": "person", "actual": True, "member": [{"entity": to(one)} for one in each]}
+    for name, fields in made.items():
+        if name.startswith("Provenance/"):
+            fields["agent"] = [{"who": to("Practitioner/x2")}]
+    return [dict(zip(("resourceType", "id"), name.split("/"), strict=True)) | fields for name, fields in made.items()]
+
+
+BASE = st.sampled_from([_base(), _base(), _base(), []])
+"""What is there at first: something of everything, mostly."""
 
 
 # Filters
@@ -278,7 +364,8 @@ def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask
     group = draw(st.sampled_from(NAMES)) if level == "group" else None
     patients = None
     if level != "system":
-        patients = draw(st.none() | st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=3, unique=True).map(tuple))
+        who = st.sampled_from(PEOPLE if level == "patient" else PEOPLE[:2])
+        patients = draw(st.none() | st.lists(who, min_size=1, max_size=3, unique=True).map(tuple))
     types = draw(st.none() | st.sets(st.sampled_from(TYPES), min_size=1, max_size=5))
     if types is not None and level != "system":
         types |= {draw(st.sampled_from(["Patient", "Observation"]))}  # something that can be a patient's
@@ -286,7 +373,8 @@ def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask
     elements = [text for text in ELEMENTS if "." not in text or types is None or text.partition(".")[0] in types]
     kinds = [kind for kind in TYPES if kind != "Group" or level == "system"]
     associated = draw(st.sets(st.sampled_from(ASSOCIATED if provenance else ASSOCIATED[2:]), max_size=2))
-    instant = st.none() | st.integers(0, 8) if times else st.none()
+    since = st.none() | st.integers(0, 8) if times else st.none()
+    until = st.none() | st.none() | st.none() | st.integers(0, 2) if times else st.none()
     return Ask(
         level,
         group,
@@ -297,6 +385,6 @@ def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask
         tuple(sorted(associated)),
         draw(st.none() | st.lists(st.sampled_from(kinds), max_size=5, unique=True).map(tuple)),
         draw(st.integers(1, 3)),
-        draw(instant),
-        draw(instant),
+        draw(since),
+        draw(until),
     )
