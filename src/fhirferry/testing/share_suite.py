@@ -83,6 +83,19 @@ class ShareSuite:
         totals = dock.source.totals(request, t, "two")
         assert {name: total.resources for name, total in totals.items()} == dict.fromkeys(ALL, 1)
 
+    def test_l10_what_is_shared_with_who_left_comes_once_for_the_member(self, dock: Dock) -> None:
+        fill(dock, "a", "b", "c")
+        dock.put("Provenance/old", target=[of("a"), of("c")])
+        since = dock.source.snapshot("one")
+        dock.put("Provenance/ac", target=[of("a"), of("c")])
+        dock.put("Provenance/cb", target=[of("c"), of("b")])
+        t = dock.source.snapshot("two")
+        for whole in ("", "c"):
+            found = after(dock, t, since, "c", "ab", whole=whole)
+            old = {"Provenance/old", *kinds(ALL, "c")} if whole else set()
+            assert names(found) == {"Provenance/ac", "Provenance/cb"} | old
+            assert set(found.deleted) == kinds(ALL, "a", "b")
+
     def test_who_is_given_twice_counts_once_and_as_the_most(self, dock: Dock) -> None:
         fill(dock, "a", "b", "c")
         since = dock.source.snapshot("one")

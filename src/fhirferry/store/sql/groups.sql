@@ -6,9 +6,9 @@ select given.value, changed, size, version.key
    and ended = 9223372036854775807
 
 -- name: earlier
--- What was there at T of ids that changed since: nothing leads to versions that ended, so this looks at all of the type.
-select id, key from version
- where key > :first and key <= :last and changed <= :t and ended > :t and size > 0
+-- What was there at T of ids that changed since: it is among what ended since then.
+select id, key from version indexed by version_ended
+ where ended > :t and ended < 9223372036854775807 and key > :first and key <= :last and changed <= :t and size > 0
    and id in (select value from json_each(:ids))
 
 -- name: body
