@@ -36,8 +36,8 @@ EXAMPLE = """
 fhirferry export --to out
 fhirferry export --to changes --since 2026-11-22T08:30:00Z --type Patient,Observation
 fhirferry export --to vitals --type Observation --type-filter 'Observation?category=vital-signs' --elements code,value
-fhirferry export --to study --group study-1 --since last --layout '<timestamp>'
-fhirferry export --to some --patient 123 --patient Patient/456
+fhirferry export --to weekly --all-patients --since last --layout '<timestamp>'
+fhirferry export --to some --patient 1 --patient Patient/2
 fhirferry export --to elsewhere --dry-run
 """
 

@@ -148,7 +148,11 @@ def test_what_was_typed_before_the_command_beats_a_variable() -> None:
     [
         ("max-file-size = 'big'\n", {}, "max-file-size in fhirferry.toml: 'big' is not a size"),
         ("[export]\ntype = [1]\nnew = 3\n", {}, "new in fhirferry.toml: write true or false"),
-        ("[export]\npatient = []\n", {}, "patient in fhirferry.toml: write at least one, or leave it out: none is not all"),
+        (
+            "[export]\npatient = []\n",
+            {},
+            "patient in fhirferry.toml: write at least one, or leave it out: none is not all",
+        ),
         ("max-file-size = [1]\n", {}, "max-file-size in fhirferry.toml: write a single text or number"),
         ("", {"FHIRFERRY_LIMIT_RATE": "fast"}, "the variable FHIRFERRY_LIMIT_RATE: 'fast' is not a size"),
         ("", {"FHIRFERRY_EXECUTOR": "threads"}, "the variable FHIRFERRY_EXECUTOR: 'threads' is not an executor"),
