@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from fhirferry.store.sqlite import CHECKPOINT, WRITER_CACHE, SqliteStore
+from fhirferry.store.opening import CHECKPOINT
+from fhirferry.store.sqlite import WRITER_CACHE, SqliteStore
 
 BATCH = 20_000
 

@@ -11,7 +11,7 @@ from fhirferry.model.cohort import Share
 from fhirferry.model.errors import TransientError
 from fhirferry.model.request import ExportRequest
 from fhirferry.sqltext import statements
-from fhirferry.store import named, naming, sql, sqlite, walks
+from fhirferry.store import named, naming, opening, sql, walks
 from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.source_suite import Ticking, export, of, pages, resource, shares
 from tests.unit.store.test_store_paging import page_costs, steps
@@ -156,7 +156,7 @@ def test_a_cohort_of_schema_2_is_understood(store: SqliteStore, path: str) -> No
         db.execute(f"insert into main.{table} ({', '.join(columns)}) select {taken} from filled.{table}")
     db.execute("detach filled")
     db.execute("pragma user_version = 2")
-    db.execute(f"pragma application_id = {sqlite.APPLICATION_ID}")
+    db.execute(f"pragma application_id = {opening.APPLICATION_ID}")
     db.close()
     with SqliteStore(old, clock=Ticking()) as opened:
         request = {"level": "patient", "patients": ("a", "b"), "since": since}

@@ -13,7 +13,7 @@ from fhirferry.fhir.resource import Deletion
 from fhirferry.model.errors import StoreDamaged, StoreNotIndexed, TransientError
 from fhirferry.model.request import ExportRequest
 from fhirferry.sqltext import statements
-from fhirferry.store import cohorts, groups, indexing, sql, sqlite
+from fhirferry.store import cohorts, groups, indexing, opening, sql
 from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.source_suite import Ticking, export, group, of, pages, resource, shares
 from tests.unit.store.test_store_paging import page_costs, steps
@@ -61,7 +61,7 @@ def old_store(store: SqliteStore, path: str) -> str:
         old.execute(f"insert into main.{table} ({columns}) select {columns} from filled.{table}")
     old.execute("detach filled")
     old.execute("pragma user_version = 1")
-    old.execute(f"pragma application_id = {sqlite.APPLICATION_ID}")
+    old.execute(f"pragma application_id = {opening.APPLICATION_ID}")
     old.close()
     return path + ".old"
 
@@ -122,7 +122,7 @@ def test_an_empty_store_of_schema_1_needs_no_index(path: str) -> None:
     for statement in statements(sql.script("schema-1"), sqlite3.complete_statement):
         old.execute(statement)
     old.execute("pragma user_version = 1")
-    old.execute(f"pragma application_id = {sqlite.APPLICATION_ID}")
+    old.execute(f"pragma application_id = {opening.APPLICATION_ID}")
     old.close()
     with SqliteStore(path, clock=Ticking()) as store:
         store.write([resource("Patient/a")])

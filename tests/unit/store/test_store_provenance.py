@@ -18,7 +18,8 @@ from fhirferry.model.request import ExportRequest
 from fhirferry.sources.memory import MemorySource
 from fhirferry.sqltext import statements
 from fhirferry.store import cohorts, provenance, relevance, sql
-from fhirferry.store.sqlite import APPLICATION_ID, SCHEMAS, SqliteStore
+from fhirferry.store.opening import APPLICATION_ID, SCHEMAS
+from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.source_suite import Ticking, export, of, resource
 
 
