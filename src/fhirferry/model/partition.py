@@ -84,7 +84,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     issues: resources that could not be read; they are not in `body` (L34).
     blocks: of organised output, whose the lines are: all of them, in their order, and no two of one patient. Headers are
         not in `body`: they are the engine's, which knows where a file begins.
-    rest: bytes of the last block that are still to come: 0 at its end, exact where the block begins with this page.
+    rest: bytes of the block in which the page breaks off that are still to come; where it did not begin with this page
+        perhaps only 1. 0: the page ends with a block.
     """
 
     body: bytes

@@ -14,8 +14,9 @@ from fhirferry.bulkdata.deletions import BUNDLE_ENTRIES, deletion_bundle
 from fhirferry.model.cohort import Cohort, Selection, Share
 from fhirferry.model.errors import SnapshotGone, TransientError
 from fhirferry.model.instant import DAY, Clock, Instant, format_instant
-from fhirferry.model.partition import Kind, Page, PartitionPlan, Total
+from fhirferry.model.partition import BLOCKS, Kind, Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
+from fhirferry.sources import memory_organised as organised
 from fhirferry.sources.memory_patients import decode, members
 from fhirferry.sources.memory_provenance import associated
 from fhirferry.sources.memory_versions import Version, Versions
@@ -130,6 +131,10 @@ class MemorySource(Versions):
 
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         found = {}
+        if request.organize_output_by is not None:
+            fixed = _fixed(Kind.OUTPUT, BLOCKS, transaction_time, request, job_id)
+            sizes = [version.head.size for _, version in self._blocks(fixed)]
+            return {BLOCKS: Total(resources=len(sizes), bytes=sum(sizes))} if sizes else {}
         for name in self._types(request):
             fixed = _fixed(Kind.OUTPUT, name, transaction_time, request, job_id)
             sizes = [version.head.size for version in self._walk(fixed)]
@@ -152,7 +157,15 @@ class MemorySource(Versions):
         elif request.has_cohort:
             self._cohort(job_id)
         types = sorted({version.type for version in self._versions}) if round else self._types(request)
-        for name, kind in ((name, kind) for name in types for kind in (Kind.OUTPUT, Kind.DELETED)):
+        kinds = [Kind.OUTPUT, Kind.DELETED]
+        if request.organize_output_by is not None:
+            kinds = [Kind.DELETED]
+            if after is None or after.resource_type == BLOCKS:
+                yield from self._cut_blocks(
+                    _fixed(Kind.OUTPUT, BLOCKS, transaction_time, request, job_id), after, target_bytes
+                )
+                after = None
+        for name, kind in ((name, kind) for name in types for kind in kinds):
             start = [-1, -1]
             if after is not None:
                 if (name, kind) != (after.resource_type, after.kind):
@@ -174,6 +187,9 @@ class MemorySource(Versions):
             raise self._failures.pop(0)
         self._must_hold(bounds["t"])
         kind = Kind(bounds["kind"])
+        if bounds["type"] == BLOCKS:
+            start_at = bounds["after"][1] if continuation is None else int(continuation)
+            return organised.page(self._blocks(bounds), start_at, bounds["to"][1], max_resources, max_bytes)
         if kind is Kind.DELETED:
             max_resources = min(max_resources, BUNDLE_ENTRIES)
         start = bounds["after"] if continuation is None else [int(part) for part in continuation.split(".")]
@@ -228,6 +244,33 @@ class MemorySource(Versions):
         else:
             found = [v for v in there if v.body is not None and self._is_meant(v, bounds)]
         return sorted(found, key=lambda version: self._position(version, bounds))
+
+    def _cut_blocks(
+        self, fixed: dict[str, Any], after: PartitionPlan | None, target_bytes: int
+    ) -> Iterator[PartitionPlan]:
+        start = 0 if after is None else after.bounds["to"][1]
+        for begin, end, size in organised.cuts(self._blocks(fixed), start, target_bytes):
+            yield _plan(fixed, [0, begin], [0, end], size)
+
+    def _blocks(self, bounds: Mapping[str, Any]) -> list[tuple[str, Version]]:
+        """Of organised output: whose, and what; each Patient before what else is in the compartment. Groups are in none."""
+        t, until, since = bounds["t"], axis.last_instant(bounds["t"], bounds["until"]), bounds["since"]
+        there = [
+            v
+            for v in self._versions
+            if v.visible(t) and v.body is not None and v.type != "Group" and v.head.changed <= until
+        ]
+        if bounds["types"] is not None:
+            there = [version for version in there if version.type in bounds["types"]]
+        shares = self._cohort(bounds["job"]) if bounds["cohort"] else {}
+        people = self._members(bounds["job"]) if bounds["cohort"] else set().union(*(v.patients for v in there))
+        return [
+            (ident, version)
+            for ident in sorted(people)
+            for version in sorted(there, key=lambda v: ((v.type, v.id) != ("Patient", ident), v.key))
+            if ident in version.patients
+            and (since is None or version.head.changed > since or shares.get(ident) == Share.WHOLE)
+        ]
 
     def _is_meant(self, version: Version, bounds: Mapping[str, Any]) -> bool:
         if version.head.changed > axis.last_instant(bounds["t"], bounds["until"]):
@@ -306,6 +349,7 @@ def _fixed(kind: Kind, name: str, t: Instant, request: ExportRequest, job_id: st
         "told": _told_since(request),
         "until": request.until,
         "level": request.level,
+        "types": request.types,
         "cohort": request.has_cohort,
         "left": request.left_members == "delete",
         "group": None if request.has_list else request.group_id,

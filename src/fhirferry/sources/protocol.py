@@ -74,7 +74,8 @@ class Source(Protocol):
         ...
 
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
-        """What T holds of the request, by type (deletions not counted). Types without data are absent (L27).
+        """What T holds of the request, by type (deletions not counted); organised output under BLOCKS, what is in several
+        blocks as often. Types without data are absent (L27).
         Must be cheap; exact where the source can know, else its best estimate: used for progress and dry runs.
         job_id: whose cohort, where the request has one."""
         ...
@@ -97,13 +98,18 @@ class Source(Protocol):
         Level "patient" and "group": what is in the compartment of a patient (of the cohort of `job_id`, where the
         request has one), the Patient itself included (B21). Of Groups: with a list of patients none, for a group that
         one alone (L2), for all patients each with a Patient among its members. A deletion belongs to whom the deleted
-        version belonged. StoreNotIndexed when the source does not know what belongs to whom."""
+        version belonged. StoreNotIndexed when the source does not know what belongs to whom.
+
+        Organised output: what is there comes first, of all types at once (resource_type BLOCKS), patient by patient, the
+        Patient before what else is in the compartment; what is in several compartments comes in each. A partition ends
+        where a block ends. No Groups, and of Provenance what is in a compartment by itself. Deletions as ever."""
         ...
 
     def read(self, bounds: Mapping[str, Any], continuation: str | None, max_resources: int, max_bytes: int) -> Page:
         """The next page of a partition: at most `max_resources` lines and `max_bytes` bytes, except that a single
         larger resource comes in a page of its own. Always makes progress; the same arguments give the same page.
-        `max_resources` counts the resources in a DELETED page too. SnapshotGone rather than less than everything."""
+        `max_resources` counts the resources in a DELETED page too. SnapshotGone rather than less than everything.
+        Organised output: a page ends where a block ends, unless the one that it begins with has no room in it."""
         ...
 
     def close(self) -> None:
