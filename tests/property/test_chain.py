@@ -12,11 +12,11 @@ from fhirferry.model.errors import RequestError
 from fhirferry.model.job import JobSettings
 from tests.property.ferry import Exported, Ferry, ferry
 from tests.property.oracle import Before, Expected, Refused, export
-from tests.property.test_selection import PRUNE, SETTINGS, as_expected
-from tests.property.worlds import BASE, BATCH, FILTERS, Ask, asks
+from tests.property.test_selection import SETTINGS, STEP, as_expected
+from tests.property.worlds import BASE, FILTERS, Ask, asks
 
 DAY = 86_400
-WEEK = st.tuples(st.lists(BATCH | BATCH | PRUNE, max_size=3), st.lists(BATCH | PRUNE, max_size=2))
+WEEK = st.tuples(st.lists(STEP, max_size=3), st.lists(STEP, max_size=2))
 """What happens before an export, and while it runs."""
 
 

@@ -35,6 +35,11 @@ TYPES = (
 DAYS = ("2025-12-30", "2026-01-01", "2026-01-02", "2026-01-04")  # the clock begins with 2026
 
 
+def seldom(times: int, mostly: st.SearchStrategy[Any], now_and_then: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """So many times as often the one as the other; `one_of` has no weights."""
+    return st.integers(0, times).flatmap(lambda n: now_and_then if n == times else mostly)
+
+
 def ref(*kinds: str) -> st.SearchStrategy[Any]:
     """A reference to one of these types; in one of FHIR's spellings, or none that can be followed."""
     name = st.one_of(*(_named(kind) for kind in kinds))
@@ -44,7 +49,7 @@ def ref(*kinds: str) -> st.SearchStrategy[Any]:
         name.map(lambda name: {"reference": f"{name}/_history/1", "display": "d"}),
         st.sampled_from([{"display": "Patient/p1"}, {"reference": "urn:uuid:1"}, {"reference": "#in"}]),
     )
-    return st.one_of(*[plain] * 12, odd)  # of one_of within one_of each counts as one
+    return seldom(4, plain, odd)
 
 
 def _named(kind: str) -> st.SearchStrategy[str]:
@@ -161,7 +166,7 @@ RESOURCE = st.one_of(
     *(_resource(kind) for kind in (*TYPES, "Patient", "Patient", "Group", "Observation", "Observation"))
 )
 GONE = st.sampled_from([(kind, ident) for kind in TYPES for ident in (PEOPLE if kind == "Patient" else NAMES)])
-BATCH = st.lists(st.one_of(RESOURCE, *[GONE] * 6), min_size=1, max_size=6)
+BATCH = st.lists(seldom(3, RESOURCE, GONE), min_size=1, max_size=6)
 """Changes at one instant: resources as JSON values, deletions as (type, id)."""
 
 
@@ -253,7 +258,7 @@ def _base() -> list[dict[str, Any]]:
     return [dict(zip(("resourceType", "id"), name.split("/"), strict=True)) | fields for name, fields in made.items()]
 
 
-BASE = st.sampled_from([_base(), _base(), _base(), []])
+BASE = seldom(4, st.just(_base()), st.just([]))
 """What is there at first: something of everything, mostly."""
 
 
@@ -330,7 +335,7 @@ ASSOCIATED = ("LatestProvenanceResources", "RelevantProvenanceResources", "_dele
 
 @dataclass
 class Ask:
-    """An export that somebody wants; instants are places in a history's, counted from its end."""
+    """An export that somebody wants; since is a place among a history's instants, until one from their end."""
 
     level: str
     group: str | None
@@ -373,8 +378,8 @@ def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask
     elements = [text for text in ELEMENTS if "." not in text or types is None or text.partition(".")[0] in types]
     kinds = [kind for kind in TYPES if kind != "Group" or level == "system"]
     associated = draw(st.sets(st.sampled_from(ASSOCIATED if provenance else ASSOCIATED[2:]), max_size=2))
-    since = st.none() | st.integers(0, 8) if times else st.none()
-    until = st.none() | st.none() | st.none() | st.integers(0, 2) if times else st.none()
+    since = st.integers(0, 9).map(lambda n: n if n < 7 else None) if times else st.none()
+    until = seldom(2, st.none(), st.integers(0, 2)) if times else st.none()
     return Ask(
         level,
         group,
