@@ -2,7 +2,7 @@
 
 What goes beyond HL7's text lies in `extension` objects, as B87 allows: of the manifest `fhirferry` with the job's id,
 that of the job which it continues, and the release of FHIR where that is not R4; of a file `sha256` (hex) and `bytes` of
-the stored file, `rawBytes` of its NDJSON.
+the stored file, `rawBytes` of its NDJSON. Files of organised output have no type (B73).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fhirferry.model.errors import IllegalStep, RequestError
 from fhirferry.model.instant import Instant, format_instant, parse_instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.output import OutputFile
-from fhirferry.model.partition import Kind
+from fhirferry.model.partition import BLOCKS, Kind
 
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
@@ -36,19 +36,22 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
     release = record.request.release
     about = {"job": record.id, "continues": record.continues, "release": release if release != "R4" else None}
     lists: dict[str, list[dict[str, object]]] = {kind.value: [] for kind in Kind}
+    following = _following(files)
     for file in _ordered(files):
-        lists[file.kind.value].append(
-            {
-                "type": file.type,
-                "url": file.name,
-                "count": file.count,
-                "extension": {"sha256": file.sha256, "bytes": file.bytes, "rawBytes": file.raw_bytes},
-            }
-        )
+        item = {
+            "type": file.type if file.type != BLOCKS else None,
+            "url": file.name,
+            "count": file.count,
+            "continuesInFile": following.get(file.name),
+            "extension": {"sha256": file.sha256, "bytes": file.bytes, "rawBytes": file.raw_bytes},
+        }
+        lists[file.kind.value].append({name: value for name, value in item.items() if value is not None})
+    organised = record.request.organize_output_by
     document = {
         "transactionTime": format_instant(record.transaction_time),
         "request": record.request.url or export_url(record.source_uri, record.request),
         "requiresAccessToken": False,
+        **({} if organised is None else {"outputOrganizedBy": organised}),
         **lists,
         "extension": {"fhirferry": {name: value for name, value in about.items() if value is not None}},
     }
@@ -69,13 +72,28 @@ def _ordered(files: Sequence[OutputFile]) -> list[OutputFile]:
     return sorted(files, key=lambda file: (_ORDER[file.kind], file.type, file.sequence, file.name))
 
 
+def _following(files: Sequence[OutputFile]) -> dict[str, str]:
+    """Where the last block of a file goes on, by names (B79). A patient is in one partition only, whose files come in
+    order."""
+    found: dict[str, str] = {}
+    ends: dict[str, str] = {}
+    for file in sorted((file for file in files if file.patients is not None), key=lambda file: file.sequence):
+        first, last = file.patients or ("", "")
+        if first in ends:
+            found[ends[first]] = file.name
+        ends[last] = file.name
+    return found
+
+
 class ManifestItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A file as a manifest lists it; None for what another server does not tell."""
+    """A file as a manifest lists it; None for what another server does not tell. type: BLOCKS for organised output.
+    continues_in: the URL of the file in which its last block goes on."""
 
     kind: Kind
     type: str
     url: str
     count: int | None = None
+    continues_in: str | None = None
     sha256: str | None = None
     bytes: int | None = None
     raw_bytes: int | None = None
@@ -83,16 +101,25 @@ class ManifestItem(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """Where the file lies beside the manifest: a relative URL itself, of an absolute one the last segment."""
-        from urllib.parse import unquote  # costs 5 ms at start-up, needed by `verify` only
+        return _name(self.url)
 
-        path = self.url.partition("?")[0].partition("#")[0]
-        return unquote(path.rpartition("/")[2] if "://" in path else path.removeprefix("./"))
+    @property
+    def next_name(self) -> str | None:
+        """The same of the file in which its last block goes on."""
+        return None if self.continues_in is None else _name(self.continues_in)
+
+
+def _name(url: str) -> str:
+    from urllib.parse import unquote  # costs 5 ms at start-up, needed by `verify` only
+
+    path = url.partition("?")[0].partition("#")[0]
+    return unquote(path.rpartition("/")[2] if "://" in path else path.removeprefix("./"))
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A manifest as read. items: outputs, then deleted, then errors. request: empty where a server leaves it out.
     job: id of the export job that wrote it, None for other servers' exports. continues: of the one whose T is its `_since`,
-    where it says so. release: of FHIR, for what names mean."""
+    where it says so. release: of FHIR, for what names mean. organised_by: the type of `organizeOutputBy` (B77)."""
 
     transaction_time: Instant
     request: str
@@ -101,12 +128,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None = None
     continues: str | None = None
     release: str = "R4"
+    organised_by: str | None = None
 
 
-class _Item(msgspec.Struct, frozen=True):
+class _Item(msgspec.Struct, frozen=True, rename="camel"):
     url: str
-    type: str
+    type: str | None = None
     count: int | None = None
+    continues_in_file: str | None = None
     extension: Any = None
 
 
@@ -119,6 +148,7 @@ class _Document(msgspec.Struct, frozen=True, rename="camel"):
     output: list[_Item]
     request: str = ""
     requires_access_token: bool = False
+    output_organized_by: str | None = None
     deleted: list[_Item] | None = None
     error: list[_Item] | None = None
     link: list[_Link] | None = None
@@ -144,18 +174,28 @@ def read_manifest(data: bytes) -> Manifest:
     if any(link.relation == "next" for link in document.link or ()):
         raise RequestError("this manifest is one of several pages (it has a `link` to the next); give the whole one")
     lists = ((Kind.OUTPUT, document.output), (Kind.DELETED, document.deleted), (Kind.ERROR, document.error))
+    organised = document.output_organized_by is not None
     return Manifest(
         transaction_time=parse_instant(document.transaction_time),
         request=document.request,
         requires_access_token=document.requires_access_token,
-        items=tuple(_read_item(kind, item) for kind, items in lists for item in items or ()),
+        items=tuple(
+            _read_item(kind, item, BLOCKS if kind is Kind.OUTPUT and organised else None)
+            for kind, items in lists
+            for item in items or ()
+        ),
         job=_ours(document.extension, "job"),
         continues=_ours(document.extension, "continues"),
         release=_ours(document.extension, "release") or "R4",
+        organised_by=document.output_organized_by,
     )
 
 
-def _read_item(kind: Kind, item: _Item) -> ManifestItem:
+def _read_item(kind: Kind, item: _Item, fixed: str | None) -> ManifestItem:
+    """fixed: what the type is where items have none."""
+    named = fixed or item.type
+    if named is None:
+        raise RequestError(f"this is not a Bulk Data manifest: it does not say of which type {item.url!r} is")
     facts = _FileFacts()
     if isinstance(item.extension, dict):  # version 4 writes a list of Extensions here, which is not ours to read
         try:
@@ -164,9 +204,10 @@ def _read_item(kind: Kind, item: _Item) -> ManifestItem:
             raise RequestError(f"the manifest's facts about {item.url!r} cannot be read: {error}") from None
     return ManifestItem(
         kind=kind,
-        type=item.type,
+        type=named,
         url=item.url,
         count=item.count,
+        continues_in=item.continues_in_file,
         sha256=facts.sha256,
         bytes=facts.bytes,
         raw_bytes=facts.raw_bytes,

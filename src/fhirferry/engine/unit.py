@@ -20,6 +20,7 @@ import msgspec
 
 from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.destinations.protocol import Destination
+from fhirferry.engine.blocks import Blocks
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
 from fhirferry.engine.naming import MANY, Naming
@@ -112,6 +113,7 @@ class _Files:
     def __init__(self, order: UnitOrder, destination: Destination, first: Partition) -> None:
         self.data: NdjsonWriter | None = None
         self._errors: NdjsonWriter | None = None
+        self._blocks = Blocks()
         self._settings = order.settings
         self._destination = destination
         self._first = first
@@ -131,17 +133,31 @@ class _Files:
         """No further partition needs to go into it."""
         return self.size >= min(self._settings.max_file_size, max(SMALL, self._settings.min_file_size))
 
+    def laid_out(self, page: Page) -> Page:
+        """As it would be written: organised output has headers."""
+        return self._blocks.laid_out(page)
+
+    def splits(self, page: Page) -> bool:
+        """It begins a block that would not end in this file, and may have one to itself (B79)."""
+        whole = self.size + len(page.body) + page.rest
+        return self.size > 0 and whole > self._settings.max_file_size and self._blocks.begins(page)
+
     def write(self, page: Page) -> None:
+        """laid out."""
         if page.body:
             self.data = self.data or self._new(*lines_of(self._first.plan))
             self.data.write(page.body, page.count)
+            self._blocks.take(page)
             reach("page-written")
         if page.issues:
             self._errors = self._errors or self._new(Kind.ERROR, "OperationOutcome")
             self._errors.write(b"".join(map(operation_outcome, page.issues)), len(page.issues))
 
     def close(self) -> tuple[OutputFile, ...]:
-        return tuple(writer.close(self._first.number) for writer in self._writers())
+        files = [writer.close(self._first.number) for writer in self._writers()]
+        if self._blocks.patients is not None:
+            files[0] = msgspec.structs.replace(files[0], patients=self._blocks.patients)
+        return tuple(files)
 
     def abort(self) -> None:
         for writer in self._writers():
@@ -257,9 +273,10 @@ def _run(
         else:
             raw = source.read(partition.plan.bounds, continuation, settings.page_resources, limit)
         reach("page-read")
-        page = raw if transform is None else transform(raw)
-        if len(page.body) > room:
-            if page.count > 1 and (not files.size or files.held):
+        page = files.laid_out(raw if transform is None else transform(raw))
+        splits = files.splits(page)
+        if splits or len(page.body) > room:
+            if not splits and page.count > 1 and (not files.size or files.held):
                 most = max(1, most // 2)  # cut resources are marked as such, which may make them larger
                 continue
             if files.size:
@@ -278,7 +295,9 @@ def _run(
         issue_count += len(page.issues)
         first_issues.extend(page.issues[: FIRST_ISSUES - len(first_issues)])
         cadence.passed(len(raw.body), stopping)
-        if continuation is None or (cadence.due and not files.held) or stopping():
+        if continuation is None or stopping():
+            break
+        if cadence.due and not files.held and not page.rest:  # a block is not split for the sake of an early commit
             break
         if files.size >= settings.max_file_size or naming.full:
             break
