@@ -99,7 +99,6 @@ def test_b29_a_chain_of_a_group_brings_who_joined_and_tells_who_left(three: None
     assert f"continues     job {line['job']}\n" in shown
 
 
-@pytest.mark.xfail(strict=True, reason="verify names once more, and as wanted, what earlier exports brought along")
 def test_l32_what_was_brought_along_once_comes_again_only_when_it_changed(three: None) -> None:
     _, first = export(*CHAIN)
     assert "Practitioner/doc" in exported(folder_of(first))

@@ -160,7 +160,7 @@ def _find_or_start(
         from fhirferry.cli.texts_export import found
 
         record = job.status()
-        refuse_other_settings(record, asked.settings, asked.way["layout"], ledger)
+        refuse_other_settings(record, asked.settings, ledger)
         invocation.console.say(found(record, invocation.clock()))
     return job, resumed
 

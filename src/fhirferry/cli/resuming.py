@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fhirferry.cli.opening import short_place
 from fhirferry.cli.values import EXECUTOR_DEFAULT, NONE
-from fhirferry.exporting.layout import template_of
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import format_instant
 from fhirferry.model.job import ExportJobRecord, JobSettings
@@ -89,8 +88,8 @@ def command_for(record: ExportJobRecord, ledger: str | None, executor: str = EXE
         words += ["--new-members", request.new_members]
     if request.left_members != "keep":
         words += ["--left-members", request.left_members]
-    if layout := template_of(record):
-        words += ["--layout", layout]
+    if record.layout:
+        words += ["--layout", record.layout]
     for option, value in given(record.settings).items():
         words += [option, value] if value else [option]
     if executor != EXECUTOR_DEFAULT:
@@ -98,15 +97,13 @@ def command_for(record: ExportJobRecord, ledger: str | None, executor: str = EXE
     return on_ledger(shlex.join(words), ledger)
 
 
-def refuse_other_settings(record: ExportJobRecord, typed: JobSettings, layout: str, ledger: str | None) -> None:
+def refuse_other_settings(record: ExportJobRecord, typed: JobSettings, ledger: str | None) -> None:
     """A job keeps its settings: half its files would be cut one way, half another. RequestError says which differ."""
     differ = [
         f"{option} was {_said(getattr(record.settings, field))}, now {_said(getattr(typed, field))}"
         for field, option in SETTING_OPTIONS.items()
         if getattr(record.settings, field) != getattr(typed, field)
     ]
-    if template_of(record) != layout:
-        differ.append(f"--layout was {template_of(record) or 'not given'}, now {layout or 'not given'}")
     if differ:
         delete = on_ledger(f"fhirferry jobs delete {record.id}", ledger)
         raise RequestError(

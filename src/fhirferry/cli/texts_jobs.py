@@ -9,7 +9,6 @@ from fhirferry.cli.opening import short_place
 from fhirferry.cli.resuming import given, on_ledger
 from fhirferry.cli.tables import table
 from fhirferry.cli.words import counted
-from fhirferry.exporting.layout import template_of
 from fhirferry.jobs.holder import describe, is_dead
 from fhirferry.jobs.rules import interrupted
 from fhirferry.model.instant import SECOND, Instant, format_instant
@@ -156,7 +155,7 @@ def job_page(record: ExportJobRecord, now: Instant, run_it: str, ledger: str | N
         ("partitions", f"{record.partitions_done} of {record.partitions}"),
         ("from", short_place(record.source_uri)),
         ("to", short_place(record.destination_uri)),
-        ("layout", template_of(record) or None),
+        ("layout", record.layout or None),
         ("whom", whom(request)),
         ("types", ", ".join(request.types) if request.types else "all"),
         *(("filter", text) for text in request.type_filters),

@@ -49,7 +49,7 @@ def _group(text: str) -> str:
 
 
 def _layout(text: str) -> str:
-    from fhirferry.exporting.layout import parse_layout  # see _database
+    from fhirferry.model.layout import parse_layout  # see _database
 
     parse_layout(text)
     return text

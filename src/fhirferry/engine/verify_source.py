@@ -78,13 +78,14 @@ def read_source(
                 read += taken
                 if not naming.idle:
                     naming.take(shown.body)
-                    source.name(request, until, pin, plan.round + 1, ((name, True) for name in naming.names))
-                    naming.names.clear()
+                    if naming.full:
+                        _name(source, request, until, pin, plan.round + 1, naming.names, recorded)
                 before = steps.get(plan.resource_type)
                 if before is not None and plan.kind is Kind.OUTPUT and not plan.round:
                     done, count = before.done + page.count, before.resources + taken
                     steps[before.type] = step = msgspec.structs.replace(before, done=done, resources=count)
                     progress(step)
+            _name(source, request, until, pin, plan.round + 1, naming.names, recorded)
     except SnapshotGone as error:
         report(FindingKind.UNCHECKED, f"the source cannot show the transaction time any more: {error.message}")
         return None
@@ -121,6 +122,23 @@ def _select(source: Source, request: ExportRequest, until: Instant, pin: str, re
         select(source, request, until, pin, lambda: patients, recorded.before)
     if recorded.carried is not None and request.rounds:
         source.name(request, until, pin, 1, ((name, False) for name in recorded.carried()))
+
+
+def _name(
+    source: Source,
+    request: ExportRequest,
+    until: Instant,
+    pin: str,
+    following: int,
+    names: set[str],
+    recorded: Recorded,
+) -> None:
+    """Empties `names`. What was carried over stays what it is, whoever names it again (`JobStore.carry_named`)."""
+    if names:
+        carried = recorded.carried() if recorded.carried is not None else iter(())
+        names.difference_update([name for name in carried if name in names])
+        source.name(request, until, pin, following, ((name, True) for name in sorted(names)))
+        names.clear()
 
 
 def _nobody() -> Iterator[str]:

@@ -7,7 +7,6 @@ from typing import Required, TypedDict
 
 import msgspec
 
-from fhirferry.exporting.layout import parse_layout
 from fhirferry.exporting.patient_list import PatientList, settle
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model.errors import (
@@ -20,6 +19,7 @@ from fhirferry.model.errors import (
 )
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord, JobSettings
+from fhirferry.model.layout import parse_layout
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.protocol import Source
 from fhirferry.transforms.asking import canonical, refuse_problems

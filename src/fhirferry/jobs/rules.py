@@ -38,7 +38,7 @@ def standing(records: Iterable[ExportJobRecord], asked: ExportJobRecord) -> Expo
 
 def _way(record: ExportJobRecord) -> tuple[str, ...]:
     root = record.destination_root or record.destination_uri
-    return record.hash, record.source_uri, root, record.settings.layout
+    return record.hash, record.source_uri, root, record.layout
 
 
 def tagged(record: ExportJobRecord, version: int, partitions: Iterable[Partition]) -> tuple[Partition, ...]:

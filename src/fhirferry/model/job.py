@@ -14,7 +14,7 @@ import msgspec
 
 from fhirferry.model.errors import IllegalStep, RequestError
 from fhirferry.model.instant import SECOND, Instant
-from fhirferry.model.layout import refuse_layout
+from fhirferry.model.layout import refuse_files, template_of
 from fhirferry.model.partition import Issue, Total
 from fhirferry.model.request import ExportRequest
 
@@ -107,7 +107,7 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise RequestError(f"min_file_size must be zero or more and {most}, not {self.min_file_size}")
         if self.compression not in ("none", "gzip"):
             raise RequestError(f"compression {self.compression!r} is not offered; choose 'none' or 'gzip'")
-        refuse_layout(self.layout)
+        refuse_files(self.layout)
 
 
 class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +170,12 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     keep_files: bool = False
     schema_version: int = SCHEMA_VERSION
     version: int = 0
+
+    @property
+    def layout(self) -> str:
+        """The template that its folders were made by; empty where there was none."""
+        root = self.destination_root or self.destination_uri
+        return template_of(root, self.destination_uri, self.queued_time, self.id, self.settings.layout)
 
     @property
     def gone_through(self) -> Total:

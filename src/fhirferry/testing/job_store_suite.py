@@ -66,13 +66,15 @@ class JobStoreSuite(LedgerFixtures):
 
     def test_s65_what_the_operator_named_tells_ways_apart_not_the_folder_that_a_layout_made(self, bench: Bench) -> None:
         way = {"destination_root": "file:///srv", "settings": JobSettings(layout="<resourcename>")}
-        bench.queue("a", destination_uri="file:///srv/one", **way)
+        bench.queue("a", destination_uri="file:///srv/run-a", **way)
         bench.jobs.create(a_record("flat", bench.now, **way | {"settings": JobSettings()}))
         bench.jobs.create(a_record("of-another-root", bench.now, **way | {"destination_root": "file:///srv/one"}))
-        asked = a_record("b", bench.now, destination_uri="file:///srv/two", **way)
+        asked = a_record("b", bench.now, destination_uri="file:///srv/run-b", **way)
         assert bench.jobs.find_or_create(asked).id == "a"
+        other = a_record("c", bench.now, destination_uri="file:///srv/c", **way)
+        assert bench.jobs.find_or_create(other).id == "c", "a folder by another template"
         bench.jobs.create(a_record("no-layout", bench.now, destination_uri="file:///elsewhere"))
-        rooted = a_record("c", bench.now, destination_uri="file:///elsewhere/1", destination_root="file:///elsewhere")
+        rooted = a_record("d", bench.now, destination_uri="file:///elsewhere", destination_root="file:///elsewhere")
         assert bench.jobs.find_or_create(rooted).id == "no-layout", "without a layout the folder is what was named"
 
     def test_find_or_create_finds_a_job_that_ended_after_it_was_asked_and_none_that_ended_before(

@@ -12,12 +12,12 @@ import pytest
 from msgspec.structs import replace
 
 from fhirferry.exporter import Exporter
-from fhirferry.exporting.layout import parse_layout, template_of
 from fhirferry.exporting.patient_list import PatientList
 from fhirferry.model import job as steps
 from fhirferry.model.errors import FolderInUse, RequestError
 from fhirferry.model.instant import SECOND
 from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.layout import parse_layout
 from fhirferry.model.request import ExportRequest
 from fhirferry.transforms import asking
 from tests.unit.engine.house import House
@@ -173,7 +173,7 @@ def test_s65_what_leads_up_to_the_job_is_its_folder_and_the_rest_is_for_its_file
     folder = job.replace("<timestamp>", "20260101T000000").replace("<id>", record.id)
     assert record.destination_uri == "memory://d" + (f"/{folder}" if folder else "")
     assert (record.destination_root, record.settings.layout) == ("memory://d", files)
-    assert template_of(record) == template
+    assert record.layout == template
 
 
 @pytest.mark.parametrize(
