@@ -14,9 +14,7 @@ from fhirferry.fhir.types import RESOURCE_TYPES
 from fhirferry.model.partition import Issue
 from fhirferry.model.request import ExportRequest
 
-NOT_YET = {
-    "organize_output_by": ("organizeOutputBy", "organised output"),
-}
+NOT_YET: dict[str, tuple[str, str]] = {}
 """Fields of a request that an export does not honour yet. Refused, never passed over: most of them narrow what goes out
 (L5)."""
 
@@ -79,7 +77,9 @@ def problems_of(request: ExportRequest, there: Collection[str]) -> list[Problem]
         if getattr(request, field) != getattr(_PLAIN, field)
     ]
     if "_history" in request.include_associated_data:
-        problems.append(Problem("includeAssociatedData", "_history", "earlier versions are not offered yet; leave it out"))
+        problems.append(
+            Problem("includeAssociatedData", "_history", "earlier versions are not offered yet; leave it out")
+        )
     unknown = [
         Problem("_type", name, f"no such resource type{near_type(name, there) or '; names are exact, like Patient'}")
         for name in request.types or ()
@@ -88,11 +88,24 @@ def problems_of(request: ExportRequest, there: Collection[str]) -> list[Problem]
     problems += unknown or _out_of_reach(request)
     if request.handling == "strict":
         problems += _not_brought(request, there)
-    if request.include_referenced and request.organize_output_by:
-        what = ",".join(request.include_referenced)
-        reason = "has no place in organised output, as it is nobody's; leave this or organizeOutputBy out"
-        problems.append(Problem("includeReferenced", what, reason))
+    problems += _without_place(request)
     return problems + _settled(request)[1]
+
+
+def _without_place(request: ExportRequest) -> Iterator[Problem]:
+    """What comes along is in no compartment of a patient by itself, so organised output has no block for it."""
+    if request.organize_output_by is None:
+        return
+    if request.include_referenced:
+        reason = "has no place in organised output, as it is nobody's; leave this or organizeOutputBy out"
+        yield Problem("includeReferenced", ",".join(request.include_referenced), reason)
+    if request.provenance is not None:
+        reason = (
+            "has no place in organised output, as it is about resources and not about patients; leave this or "
+            "organizeOutputBy out"
+        )
+        names = [name for name in request.include_associated_data if name.endswith("ProvenanceResources")]
+        yield Problem("includeAssociatedData", ",".join(names), reason)
 
 
 def near_type(name: str, there: Collection[str]) -> str:
@@ -109,7 +122,10 @@ def _out_of_reach(request: ExportRequest) -> Iterator[Problem]:
         return
     from fhirferry.fhir.membership import types
 
-    kinds = types() - {"Group"} if request.has_list else types()  # no Group goes out where patients are named (B39)
+    no_group = (
+        request.has_list or request.organize_output_by is not None
+    )  # where patients are named none goes out (B39)
+    kinds = types() - {"Group"} if no_group else types()
     if kinds.isdisjoint(request.types):
         reason = (
             "nothing of that belongs to a patient; name a type that does too, like Encounter, and what it refers to "

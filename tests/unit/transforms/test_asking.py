@@ -228,6 +228,11 @@ def test_organised_output_has_no_place_for_what_is_nobodys(handling: str) -> Non
     assert (parameter, value) == ("includeReferenced", "Device")
     assert "organizeOutputBy" in reason
     assert problems(**organised) == problems(**organised, include_referenced=()) == []
+    provenance = ("LatestProvenanceResources", "_deleted")
+    ((parameter, value, _),) = problems(**organised, include_associated_data=provenance)
+    assert (parameter, value) == ("includeAssociatedData", "LatestProvenanceResources")
+    assert problems(**organised, include_associated_data=("_deleted",)) == []
+    assert [parameter for parameter, _, _ in problems(**organised, types=("Group",))] == ["_type"]
 
 
 @pytest.mark.usefixtures("all_offered")
