@@ -374,9 +374,11 @@ def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask
     types = draw(st.none() | st.sets(st.sampled_from(TYPES), min_size=1, max_size=5))
     if types is not None and level != "system":
         types |= {draw(st.sampled_from(["Patient", "Observation"]))}  # something that can be a patient's
-    filters = [text for text, (kind, _) in FILTERS.items() if types and kind in types]
-    elements = [text for text in ELEMENTS if "." not in text or types is None or text.partition(".")[0] in types]
     kinds = [kind for kind in TYPES if kind != "Group" or level == "system"]
+    referenced = draw(st.none() | st.lists(st.sampled_from(kinds), max_size=5, unique=True).map(tuple))
+    chosen = None if types is None else types.union(referenced or ())
+    filters = [text for text, (kind, _) in FILTERS.items() if chosen and kind in chosen]
+    elements = [text for text in ELEMENTS if "." not in text or chosen is None or text.partition(".")[0] in chosen]
     associated = draw(st.sets(st.sampled_from(ASSOCIATED if provenance else ASSOCIATED[2:]), max_size=2))
     since = st.integers(0, 9).map(lambda n: n if n < 7 else None) if times else st.none()
     until = seldom(2, st.none(), st.integers(0, 2)) if times else st.none()
@@ -388,7 +390,7 @@ def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask
         tuple(sorted(draw(st.sets(st.sampled_from(filters), max_size=3)))) if filters else (),
         tuple(sorted(draw(st.sets(st.sampled_from(elements), max_size=2)))) if draw(st.booleans()) else (),
         tuple(sorted(associated)),
-        draw(st.none() | st.lists(st.sampled_from(kinds), max_size=5, unique=True).map(tuple)),
+        referenced,
         draw(st.integers(1, 3)),
         draw(since),
         draw(until),

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Transform = Callable[[Page], Page]
 
+_WHAT = ("types", "include_referenced", "type_filters", "elements", "handling", "release")
+"""Fields that say what happens to a page; who is meant, and since when, is the source's affair."""
+
 UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 _head = re.compile(rb'\{"resourceType":"([A-Z][A-Za-z]{0,63})","id":"([A-Za-z0-9\-.]{1,64})"').match
 
@@ -38,7 +41,7 @@ def transform_for(request: ExportRequest, plan: PartitionPlan) -> Transform | No
     """
     if plan.kind is not Kind.OUTPUT or not request.selective:
         return None
-    asked = msgspec.structs.replace(request, url="", patients=None)
+    asked = ExportRequest(**{field: getattr(request, field) for field in _WHAT})
     if plan.resource_type == BLOCKS:
         return partial(_of_blocks, asked)
     matches, cut = _compiled(asked, plan.resource_type)
