@@ -16,6 +16,7 @@ from fhirferry.model.errors import SnapshotGone, TransientError
 from fhirferry.model.instant import DAY, Clock, Instant, format_instant
 from fhirferry.model.partition import BLOCKS, Kind, Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
+from fhirferry.sources import memory_bounds
 from fhirferry.sources import memory_organised as organised
 from fhirferry.sources.memory_patients import decode, members
 from fhirferry.sources.memory_provenance import associated
@@ -75,12 +76,6 @@ class MemorySource(Versions):
         at = partial(self._at, transaction_time)
         return members(request, transaction_time, at, named) if request.has_cohort else None
 
-    def _at(self, t: Instant, kind: str, ident: str) -> Any:
-        for version in self._versions:
-            if (version.type, version.id) == (kind, ident) and version.visible(t) and version.body is not None:
-                return decode(version.body)
-        return None
-
     def select(self, job_id: str, transaction_time: Instant, patients: Iterable[tuple[str, Share]]) -> Selection:
         self._must_hold(transaction_time)
         if job_id not in self._cohorts:
@@ -107,14 +102,16 @@ class MemorySource(Versions):
             key for (job, earlier), keys in self._rounds.items() if job == job_id and earlier < round for key in keys
         }
         for name, kind in ((name, kind) for name in self._types(request) for kind in (Kind.OUTPUT, Kind.DELETED)):
-            gone_out.update(v.key for v in self._walk(_fixed(kind, name, transaction_time, request, job_id)))
+            gone_out.update(
+                v.key for v in self._walk(memory_bounds.fixed(kind, name, transaction_time, request, job_id))
+            )
         may = self._members(job_id) if request.has_cohort else set().union(*(v.patients for v in self._versions))
         found = self._rounds.setdefault((job_id, round), set())
         for reference, wanted in references:
             version = there.get(reference)
             if version is None or (request.level != "system" and (version.type == "Group" or version.patients - may)):
                 continue
-            told = _told_since(request) if version.body is None else request.since
+            told = memory_bounds.told_since(request) if version.body is None else request.since
             new = version.head.changed > (told or 0)
             deletion = version.body is None and (wanted or told is None)
             if (wanted or new) and not deletion and version.key not in gone_out:
@@ -132,11 +129,11 @@ class MemorySource(Versions):
     def totals(self, request: ExportRequest, transaction_time: Instant, job_id: str = "") -> Mapping[str, Total]:
         found = {}
         if request.organize_output_by is not None:
-            fixed = _fixed(Kind.OUTPUT, BLOCKS, transaction_time, request, job_id)
+            fixed = memory_bounds.fixed(Kind.OUTPUT, BLOCKS, transaction_time, request, job_id)
             sizes = [version.head.size for _, version in self._blocks(fixed)]
             return {BLOCKS: Total(resources=len(sizes), bytes=sum(sizes))} if sizes else {}
         for name in self._types(request):
-            fixed = _fixed(Kind.OUTPUT, name, transaction_time, request, job_id)
+            fixed = memory_bounds.fixed(Kind.OUTPUT, name, transaction_time, request, job_id)
             sizes = [version.head.size for version in self._walk(fixed)]
             if sizes:
                 found[name] = Total(resources=len(sizes), bytes=sum(sizes))
@@ -162,7 +159,7 @@ class MemorySource(Versions):
             kinds = [Kind.DELETED]
             if after is None or after.resource_type == BLOCKS:
                 yield from self._cut_blocks(
-                    _fixed(Kind.OUTPUT, BLOCKS, transaction_time, request, job_id), after, target_bytes
+                    memory_bounds.fixed(Kind.OUTPUT, BLOCKS, transaction_time, request, job_id), after, target_bytes
                 )
                 after = None
         for name, kind in ((name, kind) for name in types for kind in kinds):
@@ -171,16 +168,16 @@ class MemorySource(Versions):
                 if (name, kind) != (after.resource_type, after.kind):
                     continue
                 start, after = after.bounds["to"], None
-            fixed = _fixed(kind, name, transaction_time, request, job_id, round)
+            fixed = memory_bounds.fixed(kind, name, transaction_time, request, job_id, round)
             filled, end = 0, start
             for version in self._walk(fixed):
-                if self._position(version, fixed) > start:
-                    filled, end = filled + _weight(version, kind), self._position(version, fixed)
+                if memory_bounds.position(version, fixed) > start:
+                    filled, end = filled + memory_bounds.weight(version, kind), memory_bounds.position(version, fixed)
                 if filled >= target_bytes:
-                    yield _plan(fixed, start, end, filled)
+                    yield memory_bounds.plan(fixed, start, end, filled)
                     filled, start = 0, end
             if filled:
-                yield _plan(fixed, start, end, filled)
+                yield memory_bounds.plan(fixed, start, end, filled)
 
     def read(self, bounds: Mapping[str, Any], continuation: str | None, max_resources: int, max_bytes: int) -> Page:
         if self._failures:
@@ -196,14 +193,16 @@ class MemorySource(Versions):
         taken: list[Version] = []
         size, more = 0, False
         for version in self._walk(bounds):
-            if not start < self._position(version, bounds) <= bounds["to"]:
+            if not start < memory_bounds.position(version, bounds) <= bounds["to"]:
                 continue
-            more = bool(taken) and (len(taken) == max_resources or size + _weight(version, kind) > max_bytes)
+            more = bool(taken) and (
+                len(taken) == max_resources or size + memory_bounds.weight(version, kind) > max_bytes
+            )
             if more:
                 break
             taken.append(version)
-            size += _weight(version, kind)
-        following = "{}.{}".format(*self._position(taken[-1], bounds)) if more else None
+            size += memory_bounds.weight(version, kind)
+        following = "{}.{}".format(*memory_bounds.position(taken[-1], bounds)) if more else None
         if kind is Kind.DELETED:
             body = deletion_bundle(bounds["type"], [version.id for version in taken]) + b"\n" if taken else b""
             return Page(body=body, count=bool(taken), continuation=following)
@@ -215,10 +214,6 @@ class MemorySource(Versions):
 
     def close(self) -> None:
         """Nothing to give back."""
-
-    def _types(self, request: ExportRequest) -> Sequence[str]:
-        there = {version.type for version in self._versions} - ({"Provenance"} if request.provenance else set())
-        return sorted(there if request.types is None else there.intersection(request.types))
 
     def _cohort(self, job_id: str) -> Mapping[str, Share]:
         if job_id not in self._cohorts:
@@ -243,14 +238,14 @@ class MemorySource(Versions):
             found = [v for v in there if self._is_told(v, bounds) or self._left(v, bounds)]
         else:
             found = [v for v in there if v.body is not None and self._is_meant(v, bounds)]
-        return sorted(found, key=lambda version: self._position(version, bounds))
+        return sorted(found, key=lambda version: memory_bounds.position(version, bounds))
 
     def _cut_blocks(
         self, fixed: dict[str, Any], after: PartitionPlan | None, target_bytes: int
     ) -> Iterator[PartitionPlan]:
         start = 0 if after is None else after.bounds["to"][1]
         for begin, end, size in organised.cuts(self._blocks(fixed), start, target_bytes):
-            yield _plan(fixed, [0, begin], [0, end], size)
+            yield memory_bounds.plan(fixed, [0, begin], [0, end], size)
 
     def _blocks(self, bounds: Mapping[str, Any]) -> list[tuple[str, Version]]:
         """Of organised output: whose, and what; each Patient before what else is in the compartment. Groups are in none."""
@@ -300,59 +295,6 @@ class MemorySource(Versions):
         known = version.body is not None or version.head.changed > bounds["since"]
         return known and bool(whose & set(self._cohort(bounds["job"])))
 
-    def _whose(self, version: Version, bounds: Mapping[str, Any]) -> frozenset[str]:
-        """A Provenance also belongs to whom what it is about does, but for Groups: those are no single patient's."""
-        about = [
-            other.patients
-            for other in self._versions
-            if f"{other.type}/{other.id}" in version.targets
-            and other.visible(bounds["t"])
-            and not (other.type == "Group" and bounds["cohort"])
-        ]
-        return version.patients.union(*about)
-
-    @staticmethod
-    def _position(version: Version, bounds: Mapping[str, Any]) -> list[int]:
-        whole = bounds["since"] is None and bounds["until"] is None
-        return [0 if whole else version.head.changed, version.key]
-
     def _must_hold(self, t: Instant) -> None:
         if self._watermark > t:
             raise SnapshotGone(f"pruned up to {format_instant(self._watermark)}; start a new export")
-
-
-def _weight(version: Version, kind: Kind) -> int:
-    """Bytes of its line; of what is told as deleted about what its entry takes in a Bundle."""
-    return 128 if kind is Kind.DELETED else version.head.size
-
-
-def _told_since(request: ExportRequest) -> Instant | None:
-    """Deletions after this are told; None: no deletions."""
-    return 0 if request.since is None and "_deleted" in request.include_associated_data else request.since
-
-
-def _plan(fixed: dict[str, Any], start: list[int], end: list[int], size: int) -> PartitionPlan:
-    bounds = {**fixed, "after": start, "to": end}
-    return PartitionPlan(
-        kind=fixed["kind"], resource_type=fixed["type"], bounds=bounds, bytes=size, round=fixed["round"]
-    )
-
-
-def _fixed(kind: Kind, name: str, t: Instant, request: ExportRequest, job_id: str, round_: int = 0) -> dict[str, Any]:
-    """What all partitions of a type have in their bounds. group: the one that goes out itself. left: whether those who
-    left are told of."""
-    return {
-        "kind": kind,
-        "type": name,
-        "t": t,
-        "since": request.since,
-        "told": _told_since(request),
-        "until": request.until,
-        "level": request.level,
-        "types": request.types,
-        "cohort": request.has_cohort,
-        "left": request.left_members == "delete",
-        "group": None if request.has_list else request.group_id,
-        "job": job_id,
-        "round": round_,
-    }

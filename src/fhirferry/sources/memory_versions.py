@@ -1,13 +1,15 @@
-"""Versions of resources in memory: the embedded store's rules of writing in plain Python."""
+"""Versions of resources in memory: the embedded store's rules of writing in plain Python, and looking among them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from fhirferry.fhir.resource import Deletion, Resource, read_resource
 from fhirferry.model.instant import FOREVER, Clock, Instant
+from fhirferry.model.request import ExportRequest
 from fhirferry.sources.memory_patients import decode, whose
 from fhirferry.sources.memory_provenance import targets
 from fhirferry.store import axis
@@ -31,7 +33,7 @@ class Version(msgspec.Struct):
 
 
 class Versions:
-    """All versions that pruning has left, and the ways to add to them."""
+    """All versions that pruning has left, the ways to add to them, and what can be asked of them alone."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -84,3 +86,24 @@ class Versions:
         self._current[item.type, item.id] = version
         self._last_stamp = max(self._last_stamp, changed)
         return outcome
+
+    def _at(self, t: Instant, kind: str, ident: str) -> Any:
+        for version in self._versions:
+            if (version.type, version.id) == (kind, ident) and version.visible(t) and version.body is not None:
+                return decode(version.body)
+        return None
+
+    def _types(self, request: ExportRequest) -> Sequence[str]:
+        there = {version.type for version in self._versions} - ({"Provenance"} if request.provenance else set())
+        return sorted(there if request.types is None else there.intersection(request.types))
+
+    def _whose(self, version: Version, bounds: Mapping[str, Any]) -> frozenset[str]:
+        """A Provenance also belongs to whom what it is about does, but for Groups: those are no single patient's."""
+        about = [
+            other.patients
+            for other in self._versions
+            if f"{other.type}/{other.id}" in version.targets
+            and other.visible(bounds["t"])
+            and not (other.type == "Group" and bounds["cohort"])
+        ]
+        return version.patients.union(*about)
