@@ -24,7 +24,7 @@ from fhirferry.engine.verify_file import FileCheck
 from fhirferry.engine.verify_findings import Finding, FindingKind, Findings, Progress, Step, VerifyReport
 from fhirferry.engine.verify_source import read_source
 from fhirferry.model.errors import RequestError
-from fhirferry.model.partition import Kind
+from fhirferry.model.partition import BLOCKS, Kind
 from fhirferry.sources.protocol import Source
 
 _DATA = (".ndjson", ".ndjson.gz", ".ndjson.zst")
@@ -53,6 +53,14 @@ def verify(
     with Spill(memory=memory, folder=temporary) as spill:
         run = _Verification(destination, spill, Findings(max_findings, on_finding), on_progress or (lambda *_: None))
         return run.run(manifest_name, against, recorded or Recorded())
+
+
+def _check_of(item: ManifestItem) -> type[FileCheck]:
+    if item.type != BLOCKS:
+        return FileCheck
+    from fhirferry.engine.verify_blocks import BlocksCheck
+
+    return BlocksCheck
 
 
 class _Verification:
@@ -86,6 +94,7 @@ class _Verification:
             self._checks,
             self._report,
             with_source=compared is not None,
+            organised=manifest.organised_by is not None,
             progress=lambda done: self._progress(Step(stage="keys", done=done, total=keys)),
         )
         return self._result(manifest, compared)
@@ -148,7 +157,7 @@ class _Verification:
         for step in steps.values():
             self._progress(step)
         for name, (item, _) in found.items():
-            check = FileCheck(
+            check = _check_of(item)(
                 name=name,
                 number=len(self._checks),
                 kind=item.kind,
@@ -161,6 +170,11 @@ class _Verification:
             self._checks.append(check)
             check.run(self._destination.read(name), partial(self._advance, steps, check, steps[item.kind, item.type]))
             self._facts(check, item, sums)
+        if manifest.organised_by is not None:
+            from fhirferry.engine.verify_blocks import join
+
+            items = [item for item, _ in found.values()]
+            self._spill.add(join(list(zip(self._checks, items, strict=True)), folder, self._report))
         return listed
 
     def _stat(self, name: str) -> StoredFile | None:
@@ -184,7 +198,7 @@ class _Verification:
         for kind, what, said, seen in (
             (FindingKind.SIZE, "stored bytes", item.bytes, check.stored_bytes),
             (FindingKind.SIZE, "bytes of NDJSON", item.raw_bytes, check.raw_bytes),
-            (FindingKind.COUNT, "lines", item.count, check.lines),
+            (FindingKind.COUNT, "lines", item.count, check.counted),
         ):
             if said is not None and said != seen:
                 self._report(kind, f"the manifest says {said} {what}, the file has {seen}", file=check.name)

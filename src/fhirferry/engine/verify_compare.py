@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from fhirferry.engine.spill import Entry
-from fhirferry.engine.verify_file import DELETED, OUTPUT, SOURCE_DELETED, SOURCE_OUTPUT, FileCheck
+from fhirferry.engine.verify_file import (
+    BLOCK,
+    DELETED,
+    OUTPUT,
+    PLACED,
+    SOURCE_DELETED,
+    SOURCE_OUTPUT,
+    SOURCE_PLACED,
+    FileCheck,
+)
 from fhirferry.engine.verify_findings import FindingKind, Findings
 from fhirferry.model.partition import Kind
 
 _Seen = dict[str, Entry]
+_Placed = dict[tuple[str, bytes], Entry]
+"""By key and whose block."""
 
 
 def compare(
@@ -18,11 +29,12 @@ def compare(
     report: Findings,
     *,
     with_source: bool,
+    organised: bool = False,
     progress: Callable[[int], None],
 ) -> None:
     """Report what is wrong with the keys. Entries of a key are in one bucket; `files` by the numbers in the entries.
-    progress: told how many keys were compared, after every bucket."""
-    comparison = _Comparison(files, report)
+    organised: the source gave blocks. progress: told how many keys were compared, after every bucket."""
+    comparison = _Comparison(files, report, organised)
     for bucket in buckets:
         comparison.take(bucket, with_source=with_source)
         progress(comparison.seen)
@@ -35,17 +47,22 @@ def compare(
 
 
 class _Comparison:
-    def __init__(self, files: Sequence[FileCheck], report: Findings) -> None:
+    def __init__(self, files: Sequence[FileCheck], report: Findings, organised: bool) -> None:
         self.unread = 0
         self.seen = 0
         self._files = files
         self._report = report
+        self._organised = organised
 
     def take(self, bucket: Iterable[Entry], *, with_source: bool) -> None:
         sides: tuple[_Seen, ...] = ({}, {}, {}, {}, {})
+        blocks: dict[int, _Placed] = {PLACED: {}, SOURCE_PLACED: {}, BLOCK: {}}
         firsts = [seen.setdefault for seen in sides]
         for entry in bucket:
-            first = firsts[entry.side](entry.key, entry)
+            if entry.side < PLACED:
+                first = firsts[entry.side](entry.key, entry)
+            else:
+                first = blocks[entry.side].setdefault((entry.key, entry.digest), entry)
             if first is not entry:
                 self._doubled(first, entry)
         self.seen += sum(map(len, sides))
@@ -55,12 +72,20 @@ class _Comparison:
         if with_source:
             self._against(output, source, unreadable)
             self._against_deleted(deleted, source_deleted)
+            self._against_blocks(blocks[PLACED], blocks[SOURCE_PLACED], output, source)
             self.unread += len(unreadable.keys() - output.keys())
 
     def _doubled(self, first: Entry, again: Entry) -> None:
-        if again.side in (OUTPUT, DELETED):
+        if again.side == OUTPUT and self._files[again.file].organised:
+            if first.digest != again.digest:  # else it lies in the blocks of several patients
+                self._at(FindingKind.DIFFERENT, again, f"its bytes differ from those in {self._place(first)}")
+        elif again.side == BLOCK:
+            self._at(
+                FindingKind.DOUBLED, again, f"its block began in {self._place(first)}, and no manifest says it goes on"
+            )
+        elif again.side in (OUTPUT, DELETED, PLACED):
             self._at(FindingKind.DOUBLED, again, f"already in {self._place(first)}")
-        elif again.side in (SOURCE_OUTPUT, SOURCE_DELETED):
+        elif again.side == SOURCE_DELETED or again.side == (SOURCE_PLACED if self._organised else SOURCE_OUTPUT):
             self._report(FindingKind.DOUBLED, "the source itself shows it more than once", key=again.key)
 
     def _against(self, output: _Seen, source: _Seen, unreadable: _Seen) -> None:
@@ -80,6 +105,16 @@ class _Comparison:
             self._report(FindingKind.MISSING, "the source has its deletion", key=key)
         for key in sorted(deleted.keys() - source.keys()):
             self._at(FindingKind.EXTRA, deleted[key], "the source does not have its deletion")
+
+    def _against_blocks(self, placed: _Placed, wanted: _Placed, output: _Seen, source: _Seen) -> None:
+        """Of what is there at all."""
+        for key, whose in sorted(wanted.keys() - placed.keys()):
+            if key in output:
+                self._report(FindingKind.MISSING, f"the source has it in the block of {whose.decode()} too", key=key)
+        for key, whose in sorted(placed.keys() - wanted.keys()):
+            if key in source:
+                said = f"the source does not have it in the block of {whose.decode()}"
+                self._at(FindingKind.EXTRA, placed[key, whose], said)
 
     def _at(self, kind: FindingKind, entry: Entry, message: str) -> None:
         self._report(kind, message, file=self._files[entry.file].name, line=entry.line, key=entry.key)

@@ -26,8 +26,9 @@ LONGEST_LINE = 96 * MIB
 """A longer line is not checked and said to be unchecked: memory is bounded whatever a file holds."""
 LONGEST_ID = 64  # FHIR's; a longer one is kept as its checksum, so that no list of keys grows with their length
 
-OUTPUT, DELETED, SOURCE_OUTPUT, SOURCE_DELETED, UNREADABLE = range(5)
-"""Sides of an Entry: where a key was seen. UNREADABLE: the source has it and cannot read it."""
+OUTPUT, DELETED, SOURCE_OUTPUT, SOURCE_DELETED, UNREADABLE, PLACED, SOURCE_PLACED, BLOCK = range(8)
+"""Sides of an Entry: where a key was seen. UNREADABLE: the source has it and cannot read it. Of organised output besides:
+PLACED: in whose block it was seen (that is the digest then); BLOCK: the Patient whose block begins."""
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -60,7 +61,7 @@ class Bundle(msgspec.Struct, gc=False):
 
 
 _Shape = TypeVar("_Shape", Head, Bundle)
-_Span = tuple[bytes, int, int]
+Span = tuple[bytes, int, int]
 """A buffer, and the part of it to look at: from, to."""
 
 decode_head = msgspec.json.Decoder(Head).decode
@@ -103,6 +104,8 @@ class FileCheck:
     lines and compression. digests: also take a digest of every line.
     """
 
+    organised = False
+
     def __init__(
         self,
         *,
@@ -121,7 +124,7 @@ class FileCheck:
         self.raw_bytes = 0
         self.stored_bytes = 0
         self._sum = hashlib.sha256()
-        self._number = number
+        self.number = number
         self.kind = kind
         self._wanted = {Kind.DELETED: "Bundle", Kind.ERROR: "OperationOutcome"}.get(kind, resource_type)
         self._until = transaction_time
@@ -129,6 +132,11 @@ class FileCheck:
         self._digests = digests
         self._add = add
         self._report = report
+
+    @property
+    def counted(self) -> int:
+        """Lines, as the manifest counts them."""
+        return self.lines
 
     @property
     def sha256(self) -> str:
@@ -155,7 +163,7 @@ class FileCheck:
             progress()
             yield chunk
 
-    def _spans(self, chunks: Iterable[bytes]) -> Iterator[_Span]:
+    def _spans(self, chunks: Iterable[bytes]) -> Iterator[Span]:
         """The NDJSON in spans of whole lines, copied only where a line lies in several chunks; a last line without a
         newline comes as it is."""
         pieces: list[bytes] = []
@@ -188,7 +196,7 @@ class FileCheck:
             line = b"".join(pieces)
             yield line, 0, len(line)
 
-    def _decoded(self, span: _Span, decode: Callable[[memoryview], _Shape]) -> Iterator[tuple[_Shape, memoryview]]:
+    def _decoded(self, span: Span, decode: Callable[[memoryview], _Shape]) -> Iterator[tuple[_Shape, memoryview]]:
         """Every good line, read and as bytes; `lines` is its number meanwhile. Bad ones are reported instead."""
         block, start, total = span
         view = memoryview(block)
@@ -229,9 +237,9 @@ class FileCheck:
         else:  # msgspec's messages tell kind and place of the fault and never quote a value
             self._say(FindingKind.MALFORMED, f"the line is not one JSON object as FHIR has it: {error}", self.lines)
 
-    def _resources(self, span: _Span) -> None:
+    def _resources(self, span: Span) -> None:
         # The hot loop: a microsecond here is a tenth of verify's speed, hence the local names and the inlined checks.
-        wanted, number, until, digests = self._wanted, self._number, self._until_text, self._digests
+        wanted, number, until, digests = self._wanted, self.number, self._until_text, self._digests
         digest = b""
         entries = []
         for head, line in self._decoded(span, decode_head):
@@ -261,7 +269,7 @@ class FileCheck:
         if newer:
             self._say(FindingKind.NEWER, f"meta.lastUpdated is later than {self._until_text}Z", self.lines, key)
 
-    def _deletions(self, span: _Span) -> None:
+    def _deletions(self, span: Span) -> None:
         for bundle, _ in self._decoded(span, decode_bundle):
             if bundle.resourceType != self._wanted:
                 self._wrong_type(bundle.resourceType)
@@ -272,9 +280,9 @@ class FileCheck:
                 self._say(FindingKind.MALFORMED, error.message, self.lines)
                 continue
             self.keys += len(keys)
-            self._add([Entry(key, DELETED, self._number, self.lines) for key in keys])
+            self._add([Entry(key, DELETED, self.number, self.lines) for key in keys])
 
-    def _outcomes(self, span: _Span) -> None:
+    def _outcomes(self, span: Span) -> None:
         for head, _ in self._decoded(span, decode_head):
             if head.resourceType != self._wanted:
                 self._wrong_type(head.resourceType)

@@ -16,6 +16,7 @@ from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_file import (
     SOURCE_DELETED,
     SOURCE_OUTPUT,
+    SOURCE_PLACED,
     UNREADABLE,
     decode_bundle,
     decode_head,
@@ -165,13 +166,18 @@ def _pages(source: Source, plan: PartitionPlan) -> Iterator[Page]:
 def _take(plan: PartitionPlan, page: Page, add: Callable[[Sequence[Entry]], None], report: Findings) -> int:
     body, view = page.body, memoryview(page.body)
     entries: list[Entry] = []
+    places: list[Entry] = []
+    whose = (key_of("Patient", block.patient).encode() for block in page.blocks for _ in range(block.lines))
     start = 0
     while start < len(body):
         end = body.index(b"\n", start)
         line = view[start:end]
         start = end + 1
+        owner = next(whose, None)
         try:
             entries += _deletions(line) if plan.kind is Kind.DELETED else _resource(line)
+            if owner is not None:
+                places.append(Entry(entries[-1].key, SOURCE_PLACED, -1, 0, owner))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RequestError):
             report(FindingKind.UNCHECKED, f"the source has a {plan.resource_type} that cannot be read as JSON")
     taken = len(entries)
@@ -181,7 +187,7 @@ def _take(plan: PartitionPlan, page: Page, add: Callable[[Sequence[Entry]], None
             report(FindingKind.UNCHECKED, "the source could not read a resource and does not say which")
         else:
             entries.append(Entry(named[0].rstrip("."), UNREADABLE, -1, 0))
-    add(entries)
+    add(entries + places)
     return taken
 
 
