@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from fhirferry.jobs.memory import MemoryJobStore
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.jobs.sqlite import SqliteJobStore
-from fhirferry.model import job
+from fhirferry.model import steps
 from fhirferry.model.errors import FerryError
 from fhirferry.model.instant import SECOND
 from fhirferry.model.job import ExportJobRecord
@@ -96,10 +96,10 @@ IDS = st.sampled_from(["a", "b", "c"])
 HOLDERS = st.sampled_from(["one", "two"])
 STEPS: list[Callable[[ExportJobRecord, int], ExportJobRecord]] = [
     lambda record, now: advanced(record),
-    lambda record, now: job.complete(replace(record, sealed=True), now),
-    lambda record, now: job.fail(record, TROUBLE, now),
-    lambda record, now: job.retry_later(record, TROUBLE, now, jitter=0.5),
-    lambda record, now: job.give_back(record),
+    lambda record, now: steps.complete(replace(record, sealed=True), now),
+    lambda record, now: steps.fail(record, TROUBLE, now),
+    lambda record, now: steps.retry_later(record, TROUBLE, now, jitter=0.5),
+    lambda record, now: steps.give_back(record),
 ]
 
 

@@ -12,8 +12,9 @@ from fhirferry.cli.words import counted
 from fhirferry.jobs.holder import describe, is_dead
 from fhirferry.jobs.rules import interrupted
 from fhirferry.model.instant import SECOND, Instant, format_instant
-from fhirferry.model.job import ExportJobRecord, JobStatus, stale
+from fhirferry.model.job import ExportJobRecord, JobStatus
 from fhirferry.model.quantity import format_duration, format_size
+from fhirferry.model.steps import stale
 
 if TYPE_CHECKING:
     from fhirferry.model.output import OutputFile

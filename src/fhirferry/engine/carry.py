@@ -22,8 +22,8 @@ from fhirferry.model.errors import (
     RequestError,
     TransientError,
 )
-from fhirferry.model.job import backoff
 from fhirferry.model.partition import Partition
+from fhirferry.model.steps import backoff
 
 LOOK = 0.2
 """Seconds between looks at the stop flags while units run elsewhere."""

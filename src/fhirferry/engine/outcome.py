@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fhirferry.model import job as steps
+from fhirferry.model import steps
 from fhirferry.model.errors import FerryError, TransientError
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord, Failure

@@ -31,7 +31,7 @@ from fhirferry.engine.publishing import finish, publish
 from fhirferry.engine.unit import OnPage, UnitOrder
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
-from fhirferry.model import job as steps
+from fhirferry.model import steps
 from fhirferry.model.errors import JobConflict, JobNotFound, PermanentError, RequestError, TransientError
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord

@@ -10,7 +10,7 @@ import msgspec
 from fhirferry import faultpoints
 from fhirferry.jobs import documents, rules
 from fhirferry.jobs.protocol import Beat
-from fhirferry.model import job
+from fhirferry.model import steps
 from fhirferry.model.errors import JobConflict
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
@@ -168,16 +168,16 @@ class MemoryJobStore:
 
     def cancel(self, job_id: str) -> ExportJobRecord:
         with self._lock:
-            return self._save(job.cancel(rules.visible(self._find(job_id), job_id), self.now()))
+            return self._save(steps.cancel(rules.visible(self._find(job_id), job_id), self.now()))
 
     def resume(self, job_id: str) -> ExportJobRecord:
         with self._lock:
-            return self._save(job.resume(rules.visible(self._find(job_id), job_id)))
+            return self._save(steps.resume(rules.visible(self._find(job_id), job_id)))
 
     def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
         with self._lock:
             record = rules.visible(self._find(job_id), job_id)
-            return self._save(job.delete(record, self.now(), keep_files=keep_files))
+            return self._save(steps.delete(record, self.now(), keep_files=keep_files))
 
     def acquire_cleanup(self, limit: int, *, lease: float, job_id: str | None = None) -> Sequence[ExportJobRecord]:
         with self._lock:

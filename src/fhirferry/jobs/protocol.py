@@ -54,7 +54,7 @@ class JobStore(Protocol):
         self, holder: str, limit: int, *, job_id: str | None = None, by_operator: bool = False
     ) -> Sequence[ExportJobRecord]:
         """Take at most `limit` jobs: queued, retriable whose time has come, running whose holder is stale or dead;
-        oldest first (S12, S79). Never the same job to two callers. Uses `model.job.acquire`; a job that this turns
+        oldest first (S12, S79). Never the same job to two callers. Uses `model.steps.acquire`; a job that this turns
         FAILED is saved and not returned.
 
         job_id: only this job. by_operator: a person asked for it: a retriable one is due at once, and its consecutive

@@ -1,4 +1,4 @@
-"""What every ledger decides about a record, whatever keeps it: pure functions around the steps of `model.job`."""
+"""What every ledger decides about a record, whatever keeps it: pure functions around the steps of `model.steps`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import islice
 import msgspec
 
 from fhirferry.jobs.protocol import Beat
-from fhirferry.model import job
+from fhirferry.model import steps
 from fhirferry.model.errors import IllegalStep, JobConflict, JobNotFound, RequestError
 from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
@@ -93,22 +93,22 @@ def take(
     by_operator: bool,
 ) -> list[ExportJobRecord]:
     """Acquire those that are due, in their order, until `limit` are RUNNING; some of the result may be FAILED (L12)."""
-    steps: list[ExportJobRecord] = []
+    taken: list[ExportJobRecord] = []
     running = 0
     for record in candidates:
         if running >= limit:
             break
         if _due(record, now, is_dead, by_operator=by_operator):
-            steps.append(job.acquire(record, holder, now, by_operator=by_operator))
-            running += steps[-1].status is JobStatus.RUNNING
-    return steps
+            taken.append(steps.acquire(record, holder, now, by_operator=by_operator))
+            running += taken[-1].status is JobStatus.RUNNING
+    return taken
 
 
 def _due(record: ExportJobRecord, now: Instant, is_dead: Callable[[str], bool], *, by_operator: bool) -> bool:
     if record.status is JobStatus.RETRIABLE:
         return by_operator or record.retry_after is None or record.retry_after <= now
     if record.status is JobStatus.RUNNING:
-        return job.stale(record, now) or interrupted(record, is_dead)
+        return steps.stale(record, now) or interrupted(record, is_dead)
     return record.status is JobStatus.QUEUED  # a tombstone is terminal
 
 

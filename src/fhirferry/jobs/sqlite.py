@@ -19,7 +19,7 @@ import msgspec
 from fhirferry import faultpoints
 from fhirferry.jobs import documents, holder, rosters, rules, sql
 from fhirferry.jobs.protocol import Beat
-from fhirferry.model import job
+from fhirferry.model import steps
 from fhirferry.model.errors import (
     JobConflict,
     PermanentError,
@@ -182,13 +182,13 @@ class SqliteJobStore:
         return ((item, here > 0) for item, here in rosters.read(self, job_id, "named", first, round))
 
     def cancel(self, job_id: str) -> ExportJobRecord:
-        return self._change(job_id, lambda record: job.cancel(record, self.now()))
+        return self._change(job_id, lambda record: steps.cancel(record, self.now()))
 
     def resume(self, job_id: str) -> ExportJobRecord:
-        return self._change(job_id, job.resume)
+        return self._change(job_id, steps.resume)
 
     def delete(self, job_id: str, *, keep_files: bool = False) -> ExportJobRecord:
-        return self._change(job_id, lambda record: job.delete(record, self.now(), keep_files=keep_files))
+        return self._change(job_id, lambda record: steps.delete(record, self.now(), keep_files=keep_files))
 
     def acquire_cleanup(self, limit: int, *, lease: float, job_id: str | None = None) -> Sequence[ExportJobRecord]:
         with self.reading() as db:

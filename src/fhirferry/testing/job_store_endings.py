@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from fhirferry.model import job
+from fhirferry.model import steps
 from fhirferry.model.errors import IllegalStep, JobConflict, JobNotFound
 from fhirferry.model.instant import SECOND
 from fhirferry.model.job import JobStatus
@@ -35,7 +35,7 @@ class EndingsSuite(LedgerFixtures):
     def test_resume_makes_failed_and_retriable_jobs_due_and_keeps_their_commits(self, bench: Bench) -> None:
         record = bench.run("a")
         record = bench.jobs.commit(advanced(record), record.version, files=[a_file(1)])
-        bench.save(job.fail(record, TROUBLE, bench.now))
+        bench.save(steps.fail(record, TROUBLE, bench.now))
         resumed = bench.jobs.resume("a")
         assert (resumed.status, resumed.resources, resumed.cleanup_due) == (JobStatus.QUEUED, 1, None)
         assert resumed == bench.jobs.get("a")
@@ -43,13 +43,13 @@ class EndingsSuite(LedgerFixtures):
             bench.jobs.resume("a")
         assert bench.jobs.get("a") == resumed
         (again,) = bench.jobs.acquire("two", 1)
-        bench.save(job.retry_later(again, TROUBLE, bench.now, jitter=0.0, retry_after=99.0))
+        bench.save(steps.retry_later(again, TROUBLE, bench.now, jitter=0.0, retry_after=99.0))
         assert bench.jobs.resume("a").retry_after is None
         assert (bench.taken(), bench.jobs.files("a")) == (["a"], (a_file(1),))
 
     def test_resume_takes_no_job_from_its_holder_and_wakes_no_ended_one(self, bench: Bench) -> None:
         running, done, canceled = (bench.run(job_id) for job_id in ("running", "done", "canceled"))
-        done = bench.save(job.complete(replace(done, sealed=True), bench.now))
+        done = bench.save(steps.complete(replace(done, sealed=True), bench.now))
         canceled = bench.jobs.cancel("canceled")
         for record in (running, done, canceled):
             with pytest.raises(IllegalStep):
@@ -131,7 +131,7 @@ class EndingsSuite(LedgerFixtures):
         assert bench.swept() == ["a"]
 
     def test_nothing_is_swept_from_under_a_resumed_job(self, bench: Bench) -> None:
-        bench.save(job.fail(bench.run("a"), TROUBLE, bench.now))
+        bench.save(steps.fail(bench.run("a"), TROUBLE, bench.now))
         assert bench.swept() == ["a"]
         bench.jobs.resume("a")
         (record,) = bench.jobs.acquire("two", 1)
@@ -158,7 +158,7 @@ class EndingsSuite(LedgerFixtures):
         assert bench.jobs.prune(bench.now + 1) == ("border",)
 
     def test_b29_prune_leaves_what_an_unfinished_job_continues(self, bench: Bench) -> None:
-        bench.save(job.complete(replace(bench.run("first"), sealed=True), bench.now))
+        bench.save(steps.complete(replace(bench.run("first"), sealed=True), bench.now))
         assert bench.swept("first") == ["first"]
         bench.jobs.cleaned("first", again_at=None)
         bench.jobs.create(replace(a_record("second"), continues="first"))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from fhirferry import faultpoints
 from fhirferry.jobs.protocol import Beat
-from fhirferry.model import job
+from fhirferry.model import steps
 from fhirferry.model.errors import IllegalStep, JobConflict, JobNotFound, RequestError
 from fhirferry.model.job import JobSettings, JobStatus
 from fhirferry.model.output import OutputFile
@@ -126,9 +126,9 @@ class JobStoreSuite(LedgerFixtures):
 
     def test_s12_acquire_gives_queued_due_and_stale_jobs_and_no_other(self, bench: Bench) -> None:
         stale, held, done = (bench.run(job_id) for job_id in ("stale", "held", "done"))
-        bench.save(job.complete(replace(done, sealed=True), bench.now))
+        bench.save(steps.complete(replace(done, sealed=True), bench.now))
         later = bench.run("later")
-        bench.save(job.retry_later(later, TROUBLE, bench.now, jitter=0.5, retry_after=7.0))
+        bench.save(steps.retry_later(later, TROUBLE, bench.now, jitter=0.5, retry_after=7.0))
         bench.queue("queued", "canceled")
         bench.jobs.cancel("canceled")
         bench.wait(10)
@@ -141,14 +141,14 @@ class JobStoreSuite(LedgerFixtures):
         assert bench.taken() == []
 
     def test_s13_a_retriable_job_waits_for_its_time_unless_a_person_asks_for_it(self, bench: Bench) -> None:
-        record = bench.save(job.retry_later(bench.run("a"), TROUBLE, bench.now, jitter=0.5, retry_after=7.0))
+        record = bench.save(steps.retry_later(bench.run("a"), TROUBLE, bench.now, jitter=0.5, retry_after=7.0))
         bench.wait(7 - 1e-6)
         assert bench.taken() == []
         bench.wait(1e-6)
         assert record.retry_after == bench.now
         assert bench.taken() == ["a"]
         again = bench.jobs.get("a")
-        bench.save(job.retry_later(again, TROUBLE, bench.now, jitter=0.5, retry_after=7.0))
+        bench.save(steps.retry_later(again, TROUBLE, bench.now, jitter=0.5, retry_after=7.0))
         assert bench.taken(job_id="a") == []
         assert bench.taken(job_id="a", by_operator=True) == ["a"]
 
@@ -236,7 +236,7 @@ class JobStoreSuite(LedgerFixtures):
         canceled, deleted, ended = (bench.run(job_id) for job_id in ("canceled", "deleted", "ended"))
         bench.jobs.cancel("canceled")
         bench.jobs.delete("deleted")
-        bench.save(job.give_back(ended))
+        bench.save(steps.give_back(ended))
         for record, beat in ((canceled, Beat.CANCELED), (deleted, Beat.CANCELED), (ended, Beat.LOST)):
             assert bench.jobs.heartbeat(record.id, "one", record.epoch) is beat
         assert bench.swept("deleted") == ["deleted"]

@@ -19,7 +19,7 @@ from fhirferry.engine.connections import Connections
 from fhirferry.exporter import Exporter, open_destination
 from fhirferry.jobs.holder import make_holder
 from fhirferry.jobs.memory import MemoryJobStore
-from fhirferry.model import job as steps
+from fhirferry.model import steps
 from fhirferry.model.instant import SECOND, Clock
 from fhirferry.model.job import ExportJobRecord, Failure
 from fhirferry.model.partition import Total

@@ -24,8 +24,8 @@ from fhirferry.clock import system_clock
 from fhirferry.engine.verify_findings import Step
 from fhirferry.exporter import Exporter
 from fhirferry.importing.importer import ImportTotals, TypeTotals
-from fhirferry.model import job as steps
-from fhirferry.model.job import ExportJobRecord
+from fhirferry.model import steps
+from fhirferry.model.job import ExportJobRecord, JobSettings
 from fhirferry.model.partition import Kind, Partition, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
 from fhirferry.testing.clock import FakeClock
@@ -208,7 +208,7 @@ def test_the_record_keeps_what_was_carried_of_each_type(tmp_path: Path) -> None:
         ExportRequest(),
         source=source,
         destination=f"file://{tmp_path / 'out'}",
-        settings=steps.JobSettings(page_resources=10, pages_per_commit=2),
+        settings=JobSettings(page_resources=10, pages_per_commit=2),
     )
     flying: dict[int, tuple[int, int]] = {}
     highest = 0

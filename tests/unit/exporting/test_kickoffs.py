@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fhirferry.exporter import Exporter
 from fhirferry.exporting.patient_list import PatientList
-from fhirferry.model import job as steps
+from fhirferry.model import steps
 from fhirferry.model.errors import FolderInUse, RequestError
 from fhirferry.model.instant import SECOND
 from fhirferry.model.job import ExportJobRecord

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from fhirferry.model import job
+from fhirferry.model import steps
 from fhirferry.model.errors import IllegalStep, RequestError
 from fhirferry.model.instant import SECOND
-from fhirferry.model.job import STEPS, TERMINAL, ExportJobRecord, Failure, JobSettings, JobStatus
+from fhirferry.model.job import TERMINAL, ExportJobRecord, Failure, JobSettings, JobStatus
 from fhirferry.model.request import ExportRequest
+from fhirferry.model.steps import STEPS
 
 NOW = 1_800_000_000 * SECOND
 TROUBLE = Failure(reason="The disk is full.", status_code=503)
@@ -30,15 +31,15 @@ Q, R, T, C, F, X = (
 
 Step = Callable[[ExportJobRecord], ExportJobRecord]
 VERBS: dict[str, tuple[Step, dict[JobStatus, JobStatus]]] = {
-    "acquire": (lambda r: job.acquire(r, "me", NOW), {Q: R, T: R, R: R}),
-    "acquire by operator": (lambda r: job.acquire(r, "me", NOW, by_operator=True), {Q: R, T: R, R: R}),
-    "complete": (lambda r: job.complete(r, NOW), {R: C}),
-    "fail": (lambda r: job.fail(r, TROUBLE, NOW), {R: F}),
-    "retry later": (lambda r: job.retry_later(r, TROUBLE, NOW, jitter=0.5), {R: T}),
-    "give back": (job.give_back, {R: Q}),
-    "cancel": (lambda r: job.cancel(r, NOW), {Q: X, R: X, T: X}),
-    "resume": (job.resume, {F: Q, T: Q}),
-    "delete": (lambda r: job.delete(r, NOW, keep_files=False), {Q: X, R: X, T: X, C: C, F: F, X: X}),
+    "acquire": (lambda r: steps.acquire(r, "me", NOW), {Q: R, T: R, R: R}),
+    "acquire by operator": (lambda r: steps.acquire(r, "me", NOW, by_operator=True), {Q: R, T: R, R: R}),
+    "complete": (lambda r: steps.complete(r, NOW), {R: C}),
+    "fail": (lambda r: steps.fail(r, TROUBLE, NOW), {R: F}),
+    "retry later": (lambda r: steps.retry_later(r, TROUBLE, NOW, jitter=0.5), {R: T}),
+    "give back": (steps.give_back, {R: Q}),
+    "cancel": (lambda r: steps.cancel(r, NOW), {Q: X, R: X, T: X}),
+    "resume": (steps.resume, {F: Q, T: Q}),
+    "delete": (lambda r: steps.delete(r, NOW, keep_files=False), {Q: X, R: X, T: X, C: C, F: F, X: X}),
 }
 
 
@@ -85,89 +86,89 @@ def test_terminal_jobs_are_left_only_by_an_operators_retry_of_a_failed_one() -> 
 
 
 def test_s12_acquire_sets_holder_epoch_heartbeat_and_the_first_start_only_once() -> None:
-    first = job.acquire(record(), "me", NOW)
+    first = steps.acquire(record(), "me", NOW)
     assert (first.holder, first.epoch, first.heartbeat, first.start_time) == ("me", 5, NOW, NOW)
     assert (first.progressed, first.consecutive_failures) == (False, 0)
-    again = job.acquire(replace(first, status=T, retry_after=NOW), "me too", NOW + 9)
+    again = steps.acquire(replace(first, status=T, retry_after=NOW), "me too", NOW + 9)
     assert (again.start_time, again.epoch, again.retry_after) == (NOW, 6, None)
 
 
 def test_l12_a_take_over_without_a_commit_counts_and_ends_at_the_threshold() -> None:
-    after = job.acquire(record(), "me", NOW)
+    after = steps.acquire(record(), "me", NOW)
     for failures in (1, 2):
-        after = job.acquire(after, "next", NOW)
+        after = steps.acquire(after, "next", NOW)
         assert (after.status, after.consecutive_failures, after.failure_count) == (R, failures, failures)
-    after = job.acquire(after, "next", NOW + 5)
+    after = steps.acquire(after, "next", NOW + 5)
     assert (after.status, after.failure_count, after.holder) == (F, 3, None)
     assert (after.end_time, after.cleanup_due, after.epoch) == (NOW + 5, NOW + 5, 7)
     assert after.failure is not None
 
 
 def test_l12_a_take_over_after_a_commit_counts_nothing() -> None:
-    after = job.acquire(record(R, progressed=True, consecutive_failures=0), "next", NOW)
+    after = steps.acquire(record(R, progressed=True, consecutive_failures=0), "next", NOW)
     assert (after.status, after.failure_count, after.progressed) == (R, 0, False)
 
 
 def test_a_person_who_asks_starts_the_count_again_and_never_gets_a_failed_job() -> None:
-    after = job.acquire(record(R, progressed=False, consecutive_failures=2), "me", NOW, by_operator=True)
+    after = steps.acquire(record(R, progressed=False, consecutive_failures=2), "me", NOW, by_operator=True)
     assert (after.status, after.consecutive_failures) == (R, 0)
 
 
 def test_s10_s11_s13_failures_wait_longer_each_and_end_at_the_threshold() -> None:
     before = record(R, failure_count=4)
-    first = job.retry_later(before, TROUBLE, NOW, jitter=0.5)
+    first = steps.retry_later(before, TROUBLE, NOW, jitter=0.5)
     assert (first.retry_after, first.consecutive_failures, first.failure_count) == (NOW + SECOND, 1, 5)
-    second = job.retry_later(job.acquire(first, "me", NOW), TROUBLE, NOW, jitter=0.5)
+    second = steps.retry_later(steps.acquire(first, "me", NOW), TROUBLE, NOW, jitter=0.5)
     assert second.retry_after == NOW + 2 * SECOND
-    third = job.retry_later(job.acquire(second, "me", NOW), TROUBLE, NOW, jitter=0.5)
+    third = steps.retry_later(steps.acquire(second, "me", NOW), TROUBLE, NOW, jitter=0.5)
     assert (third.status, third.failure, third.cleanup_due, third.retry_after) == (F, TROUBLE, NOW, None)
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(None, 1), (0.2, 1), (60.0, 60)])
 def test_s13_a_server_that_asks_for_a_longer_wait_gets_it(asked: float | None, waits: int) -> None:
-    after = job.retry_later(record(R), TROUBLE, NOW, jitter=0.5, retry_after=asked)
+    after = steps.retry_later(record(R), TROUBLE, NOW, jitter=0.5, retry_after=asked)
     assert after.retry_after == NOW + waits * SECOND
 
 
 @given(st.integers(0, 100_000), st.floats(0, 1, exclude_max=True))
 def test_s13_backoff_doubles_up_to_five_minutes_with_jitter(failures: int, jitter: float) -> None:
     plain = min(300.0, 2.0 ** (max(1, failures) - 1)) if failures < 20 else 300.0
-    assert 0.5 * plain <= job.backoff(failures, jitter) <= 1.5 * plain
-    assert job.backoff(failures, 0.5) == plain
+    assert 0.5 * plain <= steps.backoff(failures, jitter) <= 1.5 * plain
+    assert steps.backoff(failures, 0.5) == plain
 
 
 def test_s56_only_a_sealed_job_completes() -> None:
     with pytest.raises(IllegalStep, match="not sealed"):
-        job.complete(record(R, sealed=False), NOW)
-    after = job.complete(record(R, failure=TROUBLE), NOW)
+        steps.complete(record(R, sealed=False), NOW)
+    after = steps.complete(record(R, failure=TROUBLE), NOW)
     assert (after.progress, after.end_time, after.failure, after.cleanup_due) == (100, NOW, None, NOW)
 
 
 def test_s4_fail_keeps_commits_and_reason_and_a_retry_starts_the_count_again() -> None:
-    failed = job.fail(record(R, consecutive_failures=1), TROUBLE, NOW)
+    failed = steps.fail(record(R, consecutive_failures=1), TROUBLE, NOW)
     assert (failed.failure, failed.consecutive_failures, failed.end_time) == (TROUBLE, 2, NOW)
-    retried = job.resume(failed)
+    retried = steps.resume(failed)
     assert (retried.consecutive_failures, retried.failure_count, retried.failure) == (0, 1, TROUBLE)
     assert (retried.end_time, retried.cleanup_due, retried.resources) == (None, None, 7)
 
 
 def test_giving_back_counts_no_failure() -> None:
-    after = job.give_back(record(R))
+    after = steps.give_back(record(R))
     assert (after.failure_count, after.consecutive_failures, after.failure) == (0, 0, None)
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_delete_leaves_a_tombstone_that_is_due_and_cancels_only_what_is_unfinished(keep: bool) -> None:
-    done = job.delete(record(C, end_time=NOW - 9), NOW, keep_files=keep)
+    done = steps.delete(record(C, end_time=NOW - 9), NOW, keep_files=keep)
     assert (done.deleted, done.keep_files, done.cleanup_due, done.end_time) == (True, keep, NOW, NOW - 9)
-    assert job.delete(record(R), NOW, keep_files=keep).canceled_time == NOW
+    assert steps.delete(record(R), NOW, keep_files=keep).canceled_time == NOW
 
 
 @pytest.mark.parametrize(
     ("age", "is_stale"), [(0, False), (10 * SECOND, False), (10 * SECOND + 1, True), (-1, True), (None, True)]
 )
 def test_a_heartbeat_is_stale_when_too_old_missing_or_from_the_future(age: int | None, is_stale: bool) -> None:
-    assert job.stale(record(R, heartbeat=None if age is None else NOW - age), NOW) is is_stale
+    assert steps.stale(record(R, heartbeat=None if age is None else NOW - age), NOW) is is_stale
 
 
 @pytest.mark.parametrize("name", [n for n, v in asdict(JobSettings()).items() if not isinstance(v, bool | str)])
