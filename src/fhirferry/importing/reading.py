@@ -20,7 +20,8 @@ NO_DELETION = "not a Bundle of deletions"
 
 
 def read_items(source: Input, on_read: OnRead | None = None, *, line_limit: int = LINE_LIMIT) -> Iterator[Item]:
-    """Resources, deletions and reports of what is bad, in the order of the file. Never raises for its content."""
+    """Resources, deletions and reports of what is bad, in the order of the file; headers of organised output are passed
+    over. Never raises for its content."""
     line = 0
     try:
         with Content(source.path, on_read) as content:
@@ -37,6 +38,8 @@ def read_items(source: Input, on_read: OnRead | None = None, *, line_limit: int 
                     yield from _deletions(data, line)
                 else:
                     item = _one(data, line)
+                    if type(item) is Bad and _is_header(data):
+                        continue
                     # A Bundle to unpack may be no resource to store: it needs no id.
                     bundle = source.role is not Role.OUTPUT and (type(item) is Bad or item.type == "Bundle")
                     items = unpack(data, line) if bundle and b'"Bundle"' in data else None
@@ -88,6 +91,15 @@ def _document(document: Document, limit: int) -> Iterator[Item]:
         yield Bad(0, f"no Bundle to unpack, and larger than {limit // 1_000_000} MB")
     else:
         yield _one(data, 0)
+
+
+def _is_header(data: bytes) -> bool:
+    """The beginning of a block of organised output. It has no id, and says nothing that its block does not."""
+    if b'"Parameters"' not in data:
+        return False
+    from fhirferry.bulkdata.organised import patient_of
+
+    return patient_of(data) is not None
 
 
 def _one(data: Data, line: int) -> Item:
