@@ -95,7 +95,7 @@ def test_the_reference_says_of_each_option_what_help_says(names: tuple[str, ...]
         if isinstance(setting.default, (str, int)) and not setting.is_flag:
             assert row[2] == str(setting.default), name
         if not setting.hidden and len(row[3].split()) <= len(str(setting.help).split()):
-            assert row[3] == setting.help, name
+            assert row[3].replace("`<", "<").replace(">`", ">") == setting.help, name  # a tag is no HTML
 
 
 # The runner itself: a page that lies is found out.
