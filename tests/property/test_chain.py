@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, note
+from hypothesis import event, given, note
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,17 +14,17 @@ from fhirferry.model.job import JobSettings
 from tests.property.ferry import Exported, Ferry, ferry
 from tests.property.oracle import Before, Expected, Refused, export
 from tests.property.test_selection import SETTINGS, STEP, as_expected
-from tests.property.worlds import BASE, FILTERS, Ask, asks
+from tests.property.worlds import BASE, FILTERS, ROLL, Ask, asks
 
 DAY = 86_400
-WEEK = st.tuples(st.lists(STEP, max_size=3), st.lists(STEP, max_size=2))
-"""What happens before an export, and while it runs."""
+WEEK = st.tuples(st.lists(ROLL, max_size=2), st.lists(STEP, max_size=2), st.lists(STEP, max_size=2))
+"""Who is in Groups from now on; what happens before an export, and while it runs."""
 
 
 @given(
     BASE,
-    st.lists(WEEK, min_size=2, max_size=5),
-    asks(times=False, provenance=False),
+    st.lists(WEEK, min_size=2, max_size=4),
+    asks(chained=True),
     SETTINGS,
     st.sampled_from(["keep", "delete"]),
     st.booleans(),
@@ -36,7 +36,8 @@ def test_weekly_exports_come_to_what_a_full_one_gives(
     with ferry(wide=wide, durable_ledger=durable) as house:
         house.write(base)
         reader = Reader(house, ask, settings, left if ask.level == "group" or ask.patients else "keep")
-        for before, during in weeks:
+        for rolls, before, during in weeks:
+            house.write(rolls)
             for step in before:
                 house.prune() if step == "prune" else house.write(step)
             house.clock.advance(DAY)
@@ -117,6 +118,10 @@ class Reader:
                 export(history, request, self.ask.patients, self.house.clock.now, continues, FILTERS)
             return None
         expected = export(history, request, self.ask.patients, found.record.transaction_time or 0, continues, FILTERS)
+        cohort = expected.after.cohort
+        if continues is not None:
+            for word, who in (("join", cohort - continues.cohort), ("leave", continues.cohort - cohort)):
+                event(f"some {word}") if who else None
         note(f"since {request.since}, expected {sorted(expected.output)}, deleted {sorted(expected.deleted)}")
         as_expected(found, expected)
         self.house.verify(found.record)

@@ -166,6 +166,20 @@ RESOURCE = st.one_of(
     *(_resource(kind) for kind in (*TYPES, "Patient", "Patient", "Group", "Observation", "Observation"))
 )
 GONE = st.sampled_from([(kind, ident) for kind in TYPES for ident in (PEOPLE if kind == "Patient" else NAMES)])
+ROLL = st.builds(
+    lambda ident, members: {
+        "resourceType": "Group",
+        "id": ident,
+        "type": "person",
+        "actual": True,
+        "member": [{"entity": {"reference": name}} for name in members],
+    },
+    st.sampled_from(NAMES),
+    st.lists(
+        st.sampled_from([*(f"Patient/{ident}" for ident in PEOPLE), "Group/x1", "Group/x2"]), max_size=4, unique=True
+    ),
+)
+"""A Group as it is from now on: who is in it is plain."""
 BATCH = st.lists(seldom(3, RESOURCE, GONE), min_size=1, max_size=6)
 """Changes at one instant: resources as JSON values, deletions as (type, id)."""
 
@@ -364,13 +378,14 @@ class Ask:
 
 
 @st.composite
-def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask:
-    level = draw(st.sampled_from(["system", "patient", "patient", "group", "group"]))
-    group = draw(st.sampled_from(NAMES)) if level == "group" else None
+def asks(draw: st.DrawFn, *, chained: bool = False) -> Ask:
+    """chained: without bounds, and with what the exports of a chain come together to."""
+    level = draw(st.sampled_from(["system", "patient", "group", "group"] + ["group"] * 3 * chained))
+    group = draw(st.sampled_from(NAMES[:2] if chained else NAMES)) if level == "group" else None
     patients = None
     if level != "system":
         who = st.sampled_from(PEOPLE if level == "patient" else PEOPLE[:2])
-        patients = draw(st.none() | st.lists(who, min_size=1, max_size=3, unique=True).map(tuple))
+        patients = draw(seldom(2, st.none(), st.lists(who, min_size=1, max_size=3, unique=True).map(tuple)))
     types = draw(st.none() | st.sets(st.sampled_from(TYPES), min_size=1, max_size=5))
     if types is not None and level != "system":
         types |= {draw(st.sampled_from(["Patient", "Observation"]))}  # something that can be a patient's
@@ -379,9 +394,9 @@ def asks(draw: st.DrawFn, *, times: bool = True, provenance: bool = True) -> Ask
     chosen = None if types is None else types.union(referenced or ())
     filters = [text for text, (kind, _) in FILTERS.items() if chosen and kind in chosen]
     elements = [text for text in ELEMENTS if "." not in text or chosen is None or text.partition(".")[0] in chosen]
-    associated = draw(st.sets(st.sampled_from(ASSOCIATED if provenance else ASSOCIATED[2:]), max_size=2))
-    since = st.integers(0, 9).map(lambda n: n if n < 7 else None) if times else st.none()
-    until = seldom(2, st.none(), st.integers(0, 2)) if times else st.none()
+    associated = draw(st.sets(st.sampled_from(ASSOCIATED[2:] if chained else ASSOCIATED), max_size=2))
+    since = st.integers(0, 9).map(lambda n: n if n < 7 else None) if not chained else st.none()
+    until = seldom(2, st.none(), st.integers(0, 2)) if not chained else st.none()
     return Ask(
         level,
         group,
