@@ -88,9 +88,6 @@ def test_l33_what_comes_nearer_is_followed_further() -> None:
         assert "Organization/x3" in next_export(house, fields).output
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what came not along, as it was a stranger's, does not come once the stranger joined"
-)
 def test_b39_what_a_stranger_had_comes_along_once_the_stranger_joins() -> None:
     with ferry() as house:
         fields = {"level": "group", "group_id": "g", "types": ("Observation",), "include_referenced": ("Encounter",)}
@@ -115,7 +112,6 @@ def test_l2_a_group_that_changed_while_it_was_empty_comes_when_somebody_joins() 
         assert next_export(house, fields).output.keys() == {"Group/g", "Patient/p1"}
 
 
-@pytest.mark.xfail(strict=True, reason="Provenance of who left is told as deleted, and comes along in the same export")
 def test_b83_provenance_of_who_left_is_not_deleted_where_it_comes_along() -> None:
     with ferry() as house:
         fields = {"level": "group", "group_id": "g", "include_referenced": ("Provenance",)}

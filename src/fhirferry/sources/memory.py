@@ -112,7 +112,8 @@ class MemorySource(Versions):
             if version is None or (request.level != "system" and (version.type == "Group" or version.patients - may)):
                 continue
             told = memory_bounds.told_since(request) if version.body is None else request.since
-            new = version.head.changed > (told or 0)
+            joined = {ident for ident, share in self._cohorts.get(job_id, {}).items() if share == Share.WHOLE}
+            new = version.head.changed > (told or 0) or (version.body is not None and bool(version.patients & joined))
             deletion = version.body is None and (wanted or told is None)
             if (wanted or new) and not deletion and version.key not in gone_out:
                 found.add(version.key)

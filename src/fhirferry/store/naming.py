@@ -108,8 +108,8 @@ class _Judge:
             if whose & OUTSIDE:
                 continue
             if size:
-                if not wanted[ident] and changed <= self._since:
-                    continue
+                if not wanted[ident] and changed <= self._since and not whose & WHOLE:
+                    continue  # the reader has it; what is somebody's who joined only now it was never given (B39)
                 new = changed > self._since or whose & WHOLE
             else:
                 if wanted[ident] or changed <= told:

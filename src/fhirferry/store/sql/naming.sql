@@ -28,10 +28,10 @@ exists (select 1 from naming cross join named on named.naming = number
 1 /* scope */
 
 -- name: cohort
--- Provenance also by what it is about.
-ifnull((select 1 + 2 * share from relevant
+-- Provenance also by what it is about; that of who left is told as deleted.
+ifnull((select case when share < 2 then 1 + 2 * share else 4 end from relevant
          where selection = (select number from selection where job = :job and state = 1)
-           and key = version.key and share < 2), 0)
+           and key = version.key), 0)
 | case
   when patient > 0 then ifnull(
     (select 1 + 2 * share from cohort
