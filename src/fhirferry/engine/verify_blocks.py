@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from fhirferry.bulkdata.manifest import ManifestItem
 from fhirferry.bulkdata.organised import patient_of
 from fhirferry.engine.spill import Entry
-from fhirferry.engine.verify_file import BLOCK, OUTPUT, PLACED, FileCheck, Span, decode_head, digest_of, key_of
+from fhirferry.engine.verify_file import FileCheck, Span
 from fhirferry.engine.verify_findings import FindingKind, Findings
+from fhirferry.engine.verify_shapes import BLOCK, OUTPUT, PLACED, decode_head, digest_of, key_of
 
 
 class BlocksCheck(FileCheck):

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from fhirferry.engine.spill import Entry
-from fhirferry.engine.verify_file import (
-    BLOCK,
-    DELETED,
-    OUTPUT,
-    PLACED,
-    SOURCE_DELETED,
-    SOURCE_OUTPUT,
-    SOURCE_PLACED,
-    FileCheck,
-)
+from fhirferry.engine.verify_file import FileCheck
 from fhirferry.engine.verify_findings import FindingKind, Findings
+from fhirferry.engine.verify_shapes import BLOCK, DELETED, OUTPUT, PLACED, SOURCE_DELETED, SOURCE_OUTPUT, SOURCE_PLACED
 from fhirferry.model.partition import Kind
 
 _Seen = dict[str, Entry]

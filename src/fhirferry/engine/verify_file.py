@@ -17,6 +17,18 @@ import msgspec
 from fhirferry.bulkdata.members import CompressionDamaged, gunzip
 from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_findings import FindingKind, Findings
+from fhirferry.engine.verify_shapes import (
+    DELETED,
+    LONGEST_ID,
+    OUTPUT,
+    Bundle,
+    Head,
+    decode_bundle,
+    decode_head,
+    deleted_keys,
+    digest_of,
+    key_of,
+)
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import Instant, format_instant, parse_instant
 from fhirferry.model.partition import Kind
@@ -24,77 +36,10 @@ from fhirferry.model.partition import Kind
 MIB = 1 << 20
 LONGEST_LINE = 96 * MIB
 """A longer line is not checked and said to be unchecked: memory is bounded whatever a file holds."""
-LONGEST_ID = 64  # FHIR's; a longer one is kept as its checksum, so that no list of keys grows with their length
-
-OUTPUT, DELETED, SOURCE_OUTPUT, SOURCE_DELETED, UNREADABLE, PLACED, SOURCE_PLACED, BLOCK = range(8)
-"""Sides of an Entry: where a key was seen. UNREADABLE: the source has it and cannot read it. Of organised output besides:
-PLACED: in whose block it was seen (that is the digest then); BLOCK: the Patient whose block begins."""
-
-
-class _Meta(msgspec.Struct, gc=False):
-    lastUpdated: str = ""  # noqa: N815 - FHIR's spelling
-
-
-class Head(msgspec.Struct, gc=False):
-    """What verifying needs of a resource."""
-
-    resourceType: str = ""  # noqa: N815 - FHIR's spelling
-    id: str = ""
-    meta: _Meta | None = None
-
-
-class _Request(msgspec.Struct, gc=False):
-    method: str = ""
-    url: str = ""
-
-
-class _BundleEntry(msgspec.Struct, gc=False):
-    request: _Request | None = None
-
-
-class Bundle(msgspec.Struct, gc=False):
-    """What verifying needs of a transaction Bundle of deletions."""
-
-    resourceType: str = ""  # noqa: N815 - FHIR's spelling
-    type: str = ""
-    entry: list[_BundleEntry] = []
-
 
 _Shape = TypeVar("_Shape", Head, Bundle)
 Span = tuple[bytes, int, int]
 """A buffer, and the part of it to look at: from, to."""
-
-decode_head = msgspec.json.Decoder(Head).decode
-decode_bundle = msgspec.json.Decoder(Bundle).decode
-
-
-def key_of(resource_type: str, resource_id: str) -> str:
-    """`Type/id`, bounded in length."""
-    if len(resource_id) > LONGEST_ID:
-        resource_id = "sha256:" + hashlib.sha256(resource_id.encode()).hexdigest()
-    return f"{resource_type}/{resource_id}"
-
-
-def digest_of(line: memoryview | bytes) -> bytes:
-    """128 bits that stand for a line's bytes (without its newline)."""
-    return hashlib.sha256(line).digest()[:16]
-
-
-def deleted_keys(bundle: Bundle) -> list[str]:
-    """`Type/id` of each entry of a transaction Bundle of deletions (B82). RequestError says what is wrong with it."""
-    if bundle.type != "transaction":
-        raise RequestError("the Bundle's type is not 'transaction'")
-    if not bundle.entry:
-        raise RequestError("the Bundle has no entry")
-    keys = []
-    for number, entry in enumerate(bundle.entry):
-        if entry.request is None or entry.request.method != "DELETE":
-            raise RequestError(f"entry {number} of the Bundle is not a DELETE")
-        segments = entry.request.url.split("/")
-        if len(segments) < 2 or not segments[-2].isalpha() or not segments[-1] or "?" in segments[-1]:
-            raise RequestError(f"entry {number} of the Bundle has no url like Type/id")
-        keys.append(key_of(segments[-2], segments[-1]))
-    return keys
 
 
 class FileCheck:

@@ -13,7 +13,8 @@ from fhirferry.bulkdata.manifest import Manifest
 from fhirferry.engine.cohort import Recorded, meant, select
 from fhirferry.engine.naming import Naming
 from fhirferry.engine.spill import Entry
-from fhirferry.engine.verify_file import (
+from fhirferry.engine.verify_findings import FindingKind, Findings, Progress, Step
+from fhirferry.engine.verify_shapes import (
     SOURCE_DELETED,
     SOURCE_OUTPUT,
     SOURCE_PLACED,
@@ -24,7 +25,6 @@ from fhirferry.engine.verify_file import (
     digest_of,
     key_of,
 )
-from fhirferry.engine.verify_findings import FindingKind, Findings, Progress, Step
 from fhirferry.model.errors import GroupNotFound, PatientNotFound, RequestError, SnapshotGone
 from fhirferry.model.instant import Instant
 from fhirferry.model.partition import Kind, Page, PartitionPlan
