@@ -91,7 +91,7 @@ class FolderDestination:
             if there == self.path:
                 self._refuse_foreign(job_id)
 
-    def part_name(self, job_id: str, stem: str) -> str:
+    def part_name(self, job_id: str, stem: str, suffix: str = ".ndjson") -> str:  # noqa: ARG002 - a part is hidden
         return hidden_part(job_id, stem)
 
     def create(self, name: str) -> FileWriter:
@@ -232,6 +232,10 @@ class FolderDestination:
                     disclaim(self.path)
             remove_if_empty(self.path, (HIDDEN, job_id))
             remove_if_empty(self.path, (HIDDEN,))
+
+    def url_for(self, name: str, seconds: float) -> str:  # noqa: ARG002 - there is none
+        check_name(name)
+        raise RequestError(f"{self.path} is a folder, and files in folders have no URL that others can read")
 
     def free_bytes(self) -> int | None:
         with sorted_errors(self.path):

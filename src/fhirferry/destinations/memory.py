@@ -17,7 +17,10 @@ from fhirferry.destinations.names import (
     check_range,
     check_visible,
     hidden_part,
+    is_any_part,
+    is_visible_part,
     refuse_foreign,
+    visible_part,
 )
 from fhirferry.destinations.protocol import StoredFile
 from fhirferry.model.errors import DestinationConnectionError, PermanentError, RequestError
@@ -28,7 +31,7 @@ class MemoryDestination:
     """Files as a dictionary.
 
     renames: True behaves like a folder (hidden parts, then `publish`); False like an object store, where a run writes
-    under its final name `<job>/<stem>.ndjson`.
+    under the names that readers see.
     """
 
     def __init__(self, *, renames: bool = True, clock: Clock = system_clock) -> None:
@@ -60,18 +63,17 @@ class MemoryDestination:
             self._enter("check")
             refuse_foreign("the destination", self._owner, job_id, self._files)
 
-    def part_name(self, job_id: str, stem: str) -> str:
-        if self.renames:
-            return hidden_part(job_id, stem)
-        name = f"{check_job_id(job_id)}/{stem}.ndjson"
-        check_visible(name)
-        return name
+    def part_name(self, job_id: str, stem: str, suffix: str = ".ndjson") -> str:
+        return hidden_part(job_id, stem) if self.renames else visible_part(job_id, stem, suffix)
 
     def create(self, name: str) -> _MemoryFile:
-        job_id = _job_of(name, self.renames)
+        check_name(name)
         with self._lock:
             self._enter("create")
-            if job_id not in self._jobs:
+            job_id = next((job for job in self._jobs if self._is_part(name, job)), None)
+            if job_id is None:
+                if not is_any_part(name, hidden=self.renames):
+                    raise RequestError(f"{name!r} is not the name of a part; `part_name` gives one")
                 raise DestinationConnectionError(f"{name} cannot be written: its job is not prepared here, or is gone")
             if name in self._files:
                 raise DestinationConnectionError(f"{name} is there already; a run's part name is used once")
@@ -145,10 +147,10 @@ class MemoryDestination:
                 self._files.pop(name, None)
 
     def sweep(self, job_id: str, keep: frozenset[str]) -> Sequence[str]:
-        home = f"{HIDDEN}/{check_job_id(job_id)}/" if self.renames else f"{check_job_id(job_id)}/"
+        check_job_id(job_id)
         with self._lock:
             self._enter("sweep")
-            parts = sorted(name for name in self._files if name.startswith(home))
+            parts = sorted(name for name in self._files if self._is_part(name, job_id))
             removed = [name for name in parts if name not in keep]
             for name in removed:
                 del self._files[name]
@@ -169,11 +171,18 @@ class MemoryDestination:
             if not any(name.startswith(f"{HIDDEN}/{job_id}/") for name in self._files):
                 self._jobs.discard(job_id)
 
+    def url_for(self, name: str, seconds: float) -> str:  # noqa: ARG002 - there is none
+        check_name(name)
+        raise RequestError("files in memory have no URL")
+
     def free_bytes(self) -> int | None:
         return None
 
     def close(self) -> None:
         """Nothing to give back: the files stay, the object is the place."""
+
+    def _is_part(self, name: str, job_id: str) -> bool:
+        return name.startswith(f"{HIDDEN}/{job_id}/") if self.renames else is_visible_part(name, job_id)
 
     def _enter(self, operation: str) -> None:
         for position, (when, error) in enumerate(self._failures):
@@ -213,12 +222,3 @@ class _MemoryFile:
 
     def abort(self) -> None:
         self._data = None
-
-
-def _job_of(name: str, renames: bool) -> str:
-    """The job whose part this is. RequestError for any other name: only parts are created, the rest is `put`."""
-    segments = check_name(name)
-    home = segments[1:] if renames and segments[0] == HIDDEN else segments if not renames else ()
-    if len(home) != 2:
-        raise RequestError(f"{name!r} is not the name of a part; `part_name` gives one")
-    return home[0]

@@ -24,6 +24,7 @@ CHUNK = 2**20
 """Bytes of one piece that `read` yields, at most."""
 
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_TAG = 8
 _SEGMENT = 255  # bytes; what file systems take
 _WHOLE = 1024  # bytes; what S3 and Google Cloud Storage take
 
@@ -58,10 +59,46 @@ def check_job_id(job_id: str) -> str:
 
 
 def hidden_part(job_id: str, stem: str) -> str:
-    """`.fhirferry/<job>/<stem>.part`."""
-    name = f"{HIDDEN}/{check_job_id(job_id)}/{stem}{PART}"
+    """`.fhirferry/<job>/<stem>.part`, whatever folders the stem has."""
+    name = f"{HIDDEN}/{check_job_id(job_id)}/{check_name(stem)[-1]}{PART}"
     check_name(name)
     return name
+
+
+def visible_part(job_id: str, stem: str, suffix: str) -> str:
+    """`<stem>-<job><suffix>`: what readers see, and whose it is if nobody lists it."""
+    name = f"{stem}-{_tag(job_id)}{suffix}"
+    check_visible(stem)
+    check_visible(name)
+    return name
+
+
+def is_visible_part(name: str, job_id: str) -> bool:
+    """Whether `visible_part` gave it to that job."""
+    return is_any_part(name, hidden=False) and _visible_tag(name) == _tag(job_id)
+
+
+def is_any_part(name: str, *, hidden: bool) -> bool:
+    """Whether some job's run could have been given that name, by `hidden_part` or by `visible_part`."""
+    segments = name.split("/")
+    if hidden:
+        return len(segments) == 3 and segments[0] == HIDDEN
+    return segments[0] != HIDDEN and bool(_visible_tag(name)) and not name.endswith((PART, TEMPORARY))
+
+
+def _visible_tag(name: str) -> str:
+    stem, dash, last = name.rpartition("/")[2].rpartition("-")
+    tag, dot, _ = last.partition(".")
+    return tag if stem and dash and dot and len(tag) >= _TAG else ""
+
+
+def _tag(job_id: str) -> str:
+    """A job's id where it ends a name: what is short, or has a dash or a dot, could not be told from what stands before."""
+    if check_job_id(job_id).isalnum() and len(job_id) >= _TAG:
+        return job_id
+    import hashlib  # loads OpenSSL; our own ids are plain
+
+    return hashlib.sha256(job_id.encode()).hexdigest()[:16]
 
 
 def draw_temporary() -> str:

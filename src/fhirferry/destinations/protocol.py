@@ -53,8 +53,10 @@ class Destination(Protocol):
         """The same checks without writing anything (dry run, kick-off)."""
         ...
 
-    def part_name(self, job_id: str, stem: str) -> str:
-        """Name for a run's uncommitted file: `.fhirferry/<job>/<stem>.part` where `renames`."""
+    def part_name(self, job_id: str, stem: str, suffix: str = ".ndjson") -> str:
+        """Name for a run's uncommitted file. stem: `deleted/Bundle-3-<token>`, with the folders that the file is to lie
+        in and a token that no other run draws. Where `renames`, a hidden `.fhirferry/<job>/Bundle-3-<token>.part`; else
+        what readers will see."""
         ...
 
     def create(self, name: str) -> FileWriter:
@@ -98,6 +100,11 @@ class Destination(Protocol):
         """Where the mark is this job's: remove these visible files, then the mark; the place is free for another export.
         Else touches nothing but the job's empty part folder. No other job gets the place in between, however long this
         takes; DestinationUnavailable when somebody else has been at it for long."""
+        ...
+
+    def url_for(self, name: str, seconds: float) -> str:
+        """A URL under which anybody can read the file for so long. RequestError where the place, or the way it was opened,
+        has none; whether the file exists is not asked."""
         ...
 
     def free_bytes(self) -> int | None:

@@ -6,6 +6,7 @@ had committed, and writes the same bytes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 from fhirferry.bulkdata.manifest import MANIFEST, SUMS, manifest, sha256sums
@@ -22,9 +23,21 @@ _FOLDER = {Kind.DELETED: "deleted", Kind.ERROR: "error"}
 def final_name(file: OutputFile, sequence: int, settings: JobSettings) -> str:
     """`Patient-1.ndjson`, in the folders of the layout (S65); deletions and issues lie in folders of their own, the same in
     every layout, so that whoever reads the others reads resources only."""
-    suffix = ".ndjson.gz" if settings.compression == "gzip" else ".ndjson"
-    folder = _FOLDER.get(file.kind) or folder_of(settings.layout, file.type)
-    return f"{folder}{'/' * bool(folder)}{file.type}-{sequence}{suffix}"
+    return f"{_stem(file.kind, file.type, settings)}-{sequence}{_suffix(settings)}"
+
+
+def part_stem(kind: Kind, resource_type: str, number: int, settings: JobSettings) -> tuple[str, str]:
+    """Stem and suffix of a run's file, drawn anew: where nothing is renamed, readers see both. number: the partition's."""
+    return f"{_stem(kind, resource_type, settings)}-{number}-{os.urandom(8).hex()}", _suffix(settings)
+
+
+def _stem(kind: Kind, resource_type: str, settings: JobSettings) -> str:
+    folder = _FOLDER.get(kind) or folder_of(settings.layout, resource_type)
+    return f"{folder}{'/' * bool(folder)}{resource_type}"
+
+
+def _suffix(settings: JobSettings) -> str:
+    return ".ndjson.gz" if settings.compression == "gzip" else ".ndjson"
 
 
 def publish(destination: Destination, files: Iterable[OutputFile]) -> None:

@@ -10,7 +10,6 @@ nothing else, so it may run anywhere, twice, or be lost, without harm: every run
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -26,6 +25,7 @@ from fhirferry.engine.context import working_for
 from fhirferry.engine.naming import MANY, Naming
 from fhirferry.engine.neighbours import lines_of
 from fhirferry.engine.plan import SMALL, notes_of
+from fhirferry.engine.publishing import part_stem
 from fhirferry.engine.writer import NdjsonWriter
 from fhirferry.faultpoints import reach
 from fhirferry.model.errors import FerryError
@@ -117,7 +117,6 @@ class _Files:
         self._settings = order.settings
         self._destination = destination
         self._first = first
-        self._token = os.urandom(8).hex()
 
     @property
     def size(self) -> int:
@@ -169,10 +168,10 @@ class _Files:
         return [writer for writer in (self.data, self._errors) if writer is not None]
 
     def _new(self, kind: Kind, resource_type: str) -> NdjsonWriter:
-        stem = f"{kind}-{resource_type}-{self._first.number}-{self._token}"
+        stem, suffix = part_stem(kind, resource_type, self._first.number, self._settings)
         return NdjsonWriter(
             self._destination,
-            self._destination.part_name(self._first.job_id, stem),
+            self._destination.part_name(self._first.job_id, stem, suffix),
             kind=kind,
             type=resource_type,
             compression=self._settings.compression,

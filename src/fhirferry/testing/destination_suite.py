@@ -91,6 +91,7 @@ class DestinationSuite:
             lambda: destination.publish(name, "Patient-1.ndjson"),
             lambda: destination.put(JOB, name, DATA),
             lambda: destination.stat(name),
+            lambda: destination.url_for(name, 60),
             lambda: list(destination.read(name)),
             lambda: destination.delete([good, name]),
             lambda: destination.forget(JOB, [name]),
@@ -202,6 +203,23 @@ class DestinationSuite:
         with pytest.raises(PermanentError):
             destination.create(part)
         assert self.body(destination, part) == DATA
+
+    @pytest.mark.parametrize("suffix", [".ndjson", ".ndjson.gz"])
+    def test_l15_a_part_of_a_place_without_renames_has_its_folders_the_jobs_mark_and_its_suffix(
+        self, destination: Destination, suffix: str
+    ) -> None:
+        destination.prepare(JOB)
+        part = destination.part_name(JOB, "deleted/Bundle-3-0123abcd", suffix)
+        if destination.renames:
+            assert part == f".fhirferry/{JOB}/Bundle-3-0123abcd.part"
+        else:
+            assert part == f"deleted/Bundle-3-0123abcd-{JOB}{suffix}"
+        writer = destination.create(part)
+        writer.write(DATA)
+        writer.commit()
+        assert self.body(self.again(destination), part) == DATA
+        assert list(destination.sweep("b5c6e1a", frozenset())) == []
+        assert list(destination.sweep(JOB, frozenset())) == [part]
 
     def test_only_parts_are_created(self, destination: Destination) -> None:
         destination.prepare(JOB)

@@ -54,7 +54,7 @@ def test_a_completed_job_keeps_its_files_where_nothing_is_renamed(house: House) 
     house.kick_off(page_resources=1, pages_per_commit=1)
     assert house.run().status is JobStatus.COMPLETED
     before = house.names()
-    assert sum(name.startswith("job0/") for name in before) == 3
+    assert sum(name.startswith("Patient-") and name.endswith(".ndjson") for name in before) == 3
     orphan = house.place().create(house.place().part_name("job0", "orphan"))
     orphan.write(b"x")
     orphan.commit()

@@ -97,7 +97,7 @@ class Odd(Exception):
 class Nowhere:
     """A destination that nothing gets to."""
 
-    def part_name(self, _job: str, stem: str) -> str:
+    def part_name(self, _job: str, stem: str, _suffix: str) -> str:
         return stem
 
     def create(self, _name: str) -> Nowhere:
