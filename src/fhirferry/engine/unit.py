@@ -10,7 +10,6 @@ nothing else, so it may run anywhere, twice, or be lost, without harm: every run
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import groupby
@@ -20,6 +19,7 @@ import msgspec
 from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.destinations.protocol import Destination
 from fhirferry.engine.blocks import Blocks
+from fhirferry.engine.cadence import Cadence
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
 from fhirferry.engine.naming import MANY, Naming
@@ -74,37 +74,6 @@ class PartitionResult(msgspec.Struct, frozen=True, kw_only=True):
 
 UnitResult = tuple[PartitionResult, ...]
 """For the leading partitions of the order, in their order; at least one. What has none was not begun, or failed."""
-
-
-class _Cadence:
-    """When a commit is due besides a full file (S5, S22, S52): after so many pages, or so many seconds."""
-
-    def __init__(self, settings: JobSettings, rate: float | None) -> None:
-        self._pages_left = settings.pages_per_commit
-        self._start = time.monotonic()
-        self._seconds = settings.seconds_per_commit
-        self._rate = rate
-        self._carried = 0
-
-    @property
-    def due(self) -> bool:
-        return self._pages_left == 0 or self.late
-
-    @property
-    def late(self) -> bool:
-        """By the clock: then no partition is begun, however small the file still is."""
-        return time.monotonic() - self._start >= self._seconds
-
-    def passed(self, size: int, stopping: Callable[[], bool]) -> None:
-        """A page of `size` bytes went by. Sleeps until it is within the rate, or the unit is told to stop."""
-        if self._pages_left:
-            self._pages_left -= 1
-        if self._rate is None:
-            return
-        self._carried += size
-        until = self._start + self._carried / self._rate
-        while (wait := until - time.monotonic()) > 0 and not stopping():
-            time.sleep(min(wait, 0.2))
 
 
 class _Files:
@@ -192,7 +161,7 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | N
         closing(order.connections.open_source(order.source_uri, order.settings.check)) as source,
         closing(order.connections.open_destination(order.destination_uri)) as destination,
     ):
-        cadence = _Cadence(order.settings, order.rate)
+        cadence = Cadence(order.settings, order.rate)
         for _, same in groupby(order.partitions, lambda each: lines_of(each.plan)):
             neighbours = list(same)
             try:
@@ -220,7 +189,7 @@ def _share(
     order: UnitOrder,
     source: Source,
     destination: Destination,
-    cadence: _Cadence,
+    cadence: Cadence,
     stopping: Callable[[], bool],
     on_page: OnPage | None,
 ) -> list[PartitionResult]:
@@ -249,7 +218,7 @@ def _run(
     order: UnitOrder,
     source: Source,
     files: _Files,
-    cadence: _Cadence,
+    cadence: Cadence,
     stopping: Callable[[], bool],
     on_page: OnPage | None,
 ) -> PartitionResult | None:
