@@ -34,7 +34,9 @@ LAYERS: tuple[frozenset[str], ...] = (
 # Third party -> modules that may import it; `room.*` is every module of a room. msgspec is our record type everywhere.
 DRIVERS: Mapping[str, tuple[str, ...]] = {
     "msgspec": ("*",),
-    "sqlite3": ("jobs.sqlite", "store.*"),
+    "sqlite3": ("jobs.sqlite", "store.*", "vaults.ledger"),
+    "cryptography": ("vaults.ledger",),
+    "azure": ("vaults.key_vault",),
     "click": ("cli.*",),
     "rich": ("cli.bars",),
     "isal": ("bulkdata.members",),

@@ -37,7 +37,7 @@ from fhirferry.sqltext import statements
 APPLICATION_ID = 0x46464C31
 """`FFL1` in the file's header: a fhirferry ledger."""
 
-SCHEMAS = ("schema-1", "schema-2")
+SCHEMAS = ("schema-1", "schema-2", "schema-3")
 """Applied in order; `user_version` counts those that are in. A new one is appended, an old one never changed."""
 
 Connection = sqlite3.Connection

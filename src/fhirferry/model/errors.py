@@ -4,10 +4,12 @@
     ├── RequestError                 the caller changes the request (HTTP 4xx, exit 2)
     │   ├── JobNotFound              404
     │   ├── IllegalStep              409: the job is not in a state that allows this
-    │   └── FolderInUse              409: the destination holds another export
+    │   ├── FolderInUse              409: the destination holds another export
+    │   └── SecretsReadOnly          405: others fill this store of secrets
     ├── JobConflict                  re-read the record; a worker stops
     ├── TransientError               try again later; honours `retry_after`
     │   ├── StoreBusy                the database is locked by somebody else
+    │   ├── SecretStoreError         500, or 408, 429, 503: the store of secrets failed, with its reason
     │   └── DestinationUnavailable   full disk, timeout, throttled, unreachable
     └── PermanentError               the job fails, with reason and HTTP status code
         ├── SourceConnectionError    no such store, not a store
@@ -16,6 +18,9 @@
         ├── SnapshotGone             versions that T needs were pruned
         ├── GroupNotFound            400: no such Group at the transaction time
         ├── PatientNotFound          400: a patient that was named is not there, or not in the group
+        ├── SecretNotFound           400: there is no secret of this name
+        ├── SecretStoreRefused       401, 403: the store of secrets does not let us
+        ├── SecretUnreadable         the key that the secret was encrypted with is not given
         └── DestinationConnectionError  bad address, not writable, refused credentials
 
 Messages say what was wrong and what would be right; they never carry the content of a resource.
@@ -72,6 +77,12 @@ class FolderInUse(RequestError):
     status_code = 409
 
 
+class SecretsReadOnly(RequestError):
+    """Others fill this store of secrets (environment, mounted files); nothing is changed there."""
+
+    status_code = 405
+
+
 class JobConflict(FerryError):
     """The record changed since it was read (S59, S60, S82). The holder of the old version tag must stop writing."""
 
@@ -92,6 +103,13 @@ class TransientError(FerryError):
 
 class StoreBusy(TransientError):
     """Another process kept the database locked for longer than the time-out."""
+
+
+class SecretStoreError(TransientError):
+    """The store of secrets failed: 408, 429 and 503 as they came, anything else as 500 with the store's reason (S78). The
+    job comes back to it until its threshold of failures (S11)."""
+
+    status_code = 500
 
 
 class DestinationUnavailable(TransientError):
@@ -134,6 +152,22 @@ class SnapshotGone(PermanentError):
     """The versions that the transaction time needs were pruned; the point in time cannot be shown any more."""
 
     status_code = 410
+
+
+class SecretNotFound(PermanentError):
+    """There is no secret of this name in the store (S76)."""
+
+    status_code = 400
+
+
+class SecretStoreRefused(PermanentError):
+    """The store of secrets refuses whoever asks: 401 or 403 are passed on (S78)."""
+
+    status_code = 403
+
+
+class SecretUnreadable(PermanentError):
+    """A secret was encrypted with a key that is not given, or was changed since."""
 
 
 class DestinationConnectionError(PermanentError):
