@@ -55,6 +55,24 @@ def test_l34_one_unreadable_resource_becomes_an_issue_and_the_rest_comes(
     assert "secret" not in issue.diagnostics
 
 
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_l34_in_organised_output_too(store: SqliteStore, path: str, damage: str) -> None:
+    for ident in "ab":
+        about = {"subject": {"reference": f"Patient/{ident}"}}
+        store.write([resource(f"Patient/{ident}"), *(resource(f"Observation/{ident}{n}", **about) for n in range(3))])
+    store.write([resource("Observation/3", subject={"reference": "Patient/b"}), resource("Patient/3")])
+    t = store.snapshot("job")
+    break_body(
+        path, damage.replace("id = '3'", "id = '3' and type = (select code from type where name = 'Observation')")
+    )
+    (plan,) = store.partitions(ExportRequest(level="patient", organize_output_by="Patient"), t, 10**9)
+    (page,) = pages(StoreSource(path, Ticking(), check=True), plan)
+    assert [(block.patient, block.lines) for block in page.blocks] == [("a", 4), ("b", 4), ("3", 1)]
+    assert sum(block.bytes for block in page.blocks) == len(page.body)
+    (issue,) = page.issues
+    assert issue.diagnostics.startswith("Observation/3 cannot be read from the store: ")
+
+
 def test_a_break_that_keeps_size_and_braces_is_found_with_check(store: SqliteStore, path: str, clock: Ticking) -> None:
     store.write([resource(f"Patient/{number}", number) for number in range(8)])
     t = store.snapshot("job")
@@ -101,6 +119,22 @@ def test_l8_every_query_searches_for_both_ends_and_sorts_nothing(store: SqliteSt
             assert re.search(search, plan), (name, plan)
         assert "SCAN version" not in plan, name
         assert "SCAN body" not in plan, name
+
+
+@pytest.mark.parametrize("scope", ["patients", "cohort"])
+def test_l8_patient_by_patient_nothing_is_sorted_nor_looked_through(store: SqliteStore, scope: str) -> None:
+    """However many patients come behind: the four ways to what a patient has are merged as they come."""
+    store.write([resource("Patient/a")])
+    request = ExportRequest(level="patient", organize_output_by="Patient")
+    (plan,) = store.partitions(request, store.snapshot("job"), 10**9)
+    walk = walks.walk_of(plan.bounds)
+    for name in ("places", "scan", "rest", "bodies", "rows", "horizon"):
+        statement = walks.queries("organised", scope)[name]
+        with store.reading() as db:
+            asked = walk.parameters((0, 0), walk.to, 5)
+            plan_ = "\n".join(row[3].decode() for row in db.execute("explain query plan " + statement, asked))
+        assert "TEMP B-TREE" not in plan_, name
+        assert not re.search(r"SCAN (version|v|s|shared|body|patient|p|cohort)\b", plan_), (name, plan_)
 
 
 def steps(store: SqliteStore, action: object) -> int:

@@ -82,12 +82,13 @@ select patient, max(place), count(*), ifnull(sum(seen), 0) from (/* found */ lim
 select ifnull(sum(seen), 0) from (/* found */)
 
 -- name: bodies
+-- `limit -1` keeps SQLite from dropping the order of what is joined: it does where it sees no need.
 select group_concat(body || char(10), '')
-  from (select body.body from (/* found */) as f cross join body on body.key = f.key where f.seen is not null)
+  from (select body.body from (/* found */ limit -1) as f cross join body on body.key = f.key where f.seen is not null)
 
 -- name: rows
 select f.patient, type.name, version.id, f.seen, body.body
-  from (/* found */) as f cross join version on version.key = f.key cross join type on type.code = version.type
+  from (/* found */ limit -1) as f cross join version on version.key = f.key cross join type on type.code = version.type
        left join body on body.key = f.key
  where f.seen is not null
 
