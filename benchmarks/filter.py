@@ -1,9 +1,12 @@
 """How fast type filters and `_elements` go over resources, on one core.
 
-    python benchmarks/filter.py [--resources 20000]
+    python benchmarks/filter.py [--resources 20000] [--store FILE --stored 100000]
 
 Each line is the best of three passes over the same made-up resources, in memory. `decode` is what msgspec needs to build
 whole resources as dicts: the yardstick, because an evaluator that builds them cannot be faster.
+
+With --store (filled when it is not there) also what indexes save: seconds for plan, pages and filters of an export of
+Observations, by the way that the filters show and by the way of those without, and the ratio of the two.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 
@@ -22,8 +26,14 @@ if __name__ == "__main__":
 from benchmarks.data import lines, share
 from fhirferry.fhir.definitions import load
 from fhirferry.fhir.elements import read_elements
+from fhirferry.fhir.resource import read_resource
 from fhirferry.fhir.search.filters import read_type_filters
 from fhirferry.fhir.search.matching import compile_filters
+from fhirferry.model.instant import DAY, format_instant
+from fhirferry.model.request import ExportRequest
+from fhirferry.store import cohorts
+from fhirferry.store.sqlite import SqliteStore
+from fhirferry.transforms.page import transform_for
 
 FILTERS = (
     "Observation?code=http://loinc.org|8302-2,http://loinc.org|29463-7",
@@ -43,7 +53,10 @@ ELEMENTS = ("Observation.code,Observation.value", "Patient.birthDate", "Explanat
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure type filters and _elements.")
     parser.add_argument("--resources", type=int, default=20_000, help="resources of each type (default: 20000)")
-    wanted = parser.parse_args().resources
+    parser.add_argument("--store", type=Path, help="a store to measure what indexes save")
+    parser.add_argument("--stored", type=int, default=100_000, help="Observations in it (default: 100000)")
+    asked = parser.parse_args()
+    wanted = asked.resources
     definitions = load()
     made: dict[str, list[bytes]] = {}
     print(f"{'':70} {'resources/s':>12} {'decode':>10} {'kept':>6}")
@@ -59,6 +72,83 @@ def main() -> None:
         assert select is not None
         rows = resources(made, kind, wanted)
         row(f"_elements={text}", select, rows, f"{sum(map(len, map(select, rows))) / sum(map(len, rows)):.0%}")
+    if asked.store is not None:
+        indexes(asked.store, asked.stored)
+
+
+def indexes(path: Path, wanted: int) -> None:
+    """Ten ids, the newest hundredth, two patients, and filters that only seem to narrow."""
+    new = not path.exists()
+    with SqliteStore(str(path), clock=lambda: time.time_ns() // 1000, create=True) as store:
+        now = time.time_ns() // 1000
+        if new:
+            fill(store, wanted, now)
+        t = store.snapshot("benchmark")
+        first = now if new else created(store)
+        cases = {
+            "_id of ten": "_id=" + ",".join(str(number) for number in range(0, wanted, wanted // 10)),
+            "_lastUpdated, the newest hundredth": f"_lastUpdated=ge{format_instant(first - wanted // 100 * MINUTE)}",
+            "_lastUpdated, the oldest hundredth": f"_lastUpdated=lt{format_instant(first - wanted * 99 // 100 * MINUTE)}",
+            "two patients": "patient=Patient/p1,Patient/p2",
+            "_lastUpdated, all": "_lastUpdated=ge1990",
+            "_id of 1,000": "_id=" + ",".join(str(number) for number in range(0, wanted, wanted // 1000)),
+        }
+        print(f"\n{'Observations of ' + format(wanted, ','):40} {'found':>8} {'seconds':>8} {'plain':>8} {'ratio':>8}")
+        for name, text in cases.items():
+            request = ExportRequest(types=("Observation",), type_filters=(f"Observation?{text}",))
+            seconds, found = min(export(store, request, t) for _ in range(3))
+            with mock.patch.object(cohorts, "may_hint", return_value=False):
+                plain, same = min(export(store, request, t) for _ in range(3))
+            assert found == same
+            print(f"{name:40} {found:8,} {seconds:8.3f} {plain:8.3f} {seconds / plain:8.4f}", flush=True)
+        store.release("benchmark")
+
+
+MINUTE = DAY // 1440
+
+
+def fill(store: SqliteStore, wanted: int, now: int) -> None:
+    """Observations that are a minute older each, of a hundred each a patient."""
+    batch = []
+    for number in range(wanted):
+        batch.append(
+            read_resource(
+                b'{"resourceType":"Observation","id":"%d","meta":{"versionId":"1","lastUpdated":"%b"},"status":"final",'
+                b'"code":{"coding":[{"system":"http://loinc.org","code":"8302-2"}]},"subject":{"reference":"Patient/p%d"},'
+                b'"text":"%b"}'
+                % (number, format_instant(now - number * MINUTE).encode(), number % (wanted // 100), PAD)
+            )
+        )
+        if len(batch) == 20_000 or number == wanted - 1:
+            store.write(batch)
+            batch.clear()
+
+
+PAD = b"x" * 800
+
+
+def created(store: SqliteStore) -> int:
+    """When the store was filled."""
+    body = store.get("Observation", "0")
+    assert body is not None
+    return read_resource(body).updated or 0
+
+
+def export(store: SqliteStore, request: ExportRequest, t: int) -> tuple[float, int]:
+    """Seconds, and how many there are: plans, pages and filters, nothing written."""
+    started = time.perf_counter()
+    count = 0
+    for plan in store.partitions(request, t, 100_000_000):
+        change = transform_for(request, plan)
+        assert change is not None
+        continuation = None
+        while True:
+            page = store.read(plan.bounds, continuation, 1000, 4_000_000)
+            count += change(page).count
+            continuation = page.continuation
+            if continuation is None:
+                break
+    return time.perf_counter() - started, count
 
 
 def resources(made: dict[str, list[bytes]], kind: str, wanted: int) -> list[bytes]:

@@ -12,6 +12,7 @@ from fhirferry.sources.store import StoreSource
 from fhirferry.store import cohorts
 from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.cohort_suite import CohortSuite
+from fhirferry.testing.hints_suite import HintsSuite
 from fhirferry.testing.named_suite import NamedSuite
 from fhirferry.testing.organised_suite import OrganisedSuite
 from fhirferry.testing.provenance_suite import ProvenanceSuite
@@ -19,7 +20,7 @@ from fhirferry.testing.share_suite import ShareSuite
 from fhirferry.testing.source_suite import Dock, SourceSuite, Ticking
 
 
-class TestMemorySource(SourceSuite, CohortSuite, ShareSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
+class TestMemorySource(SourceSuite, CohortSuite, ShareSuite, HintsSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
     @pytest.fixture
     def dock(self) -> Dock:
         clock = Ticking()
@@ -42,7 +43,7 @@ def store_dock(path: str) -> Iterator[Dock]:
         source.close()
 
 
-class TestStoreSource(SourceSuite, CohortSuite, ShareSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
+class TestStoreSource(SourceSuite, CohortSuite, ShareSuite, HintsSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
     """Cohorts are read patient by patient."""
 
     @pytest.fixture
@@ -51,7 +52,7 @@ class TestStoreSource(SourceSuite, CohortSuite, ShareSuite, NamedSuite, Organise
         yield from store_dock(str(tmp_path / "store.sqlite"))
 
 
-class TestStoreSourceWide(CohortSuite, ShareSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
+class TestStoreSourceWide(CohortSuite, ShareSuite, HintsSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
     """Cohorts are read in the order on disk."""
 
     @pytest.fixture

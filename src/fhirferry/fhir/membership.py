@@ -77,6 +77,11 @@ def types() -> frozenset[str]:
     return frozenset(kind for kind in definitions.types if definitions.compartment(kind))
 
 
+def ways(kind: str) -> frozenset[tuple[str, ...]]:
+    """The steps from the root to each reference that counts; none for a type that is in no compartment."""
+    return frozenset((member, *steps) for member, steps in _ways(kind))
+
+
 @lru_cache(maxsize=256)
 def _ways(kind: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Root members to look into, and the steps from there."""

@@ -41,7 +41,7 @@ def literal(reference: str) -> tuple[str, str]:
     if parts.query or parts.fragment or "?" in reference or "#" in reference:
         return "", ""
     steps = (parts.path if parts.scheme in ("http", "https") else reference).split("/")
-    if len(steps) > 3 and steps[-2] == "_history":
+    if len(steps) > 3 and steps[-2] == "_history" and steps[-1]:
         steps = steps[:-2]
     absolute = parts.scheme in ("http", "https") and bool(parts.netloc) and len(steps) > 2
     return (steps[-2], steps[-1]) if absolute or (not parts.scheme and len(steps) == 2) else ("", "")

@@ -37,9 +37,19 @@ class Cohort(msgspec.Struct, frozen=True):
     members: int
 
 
+def may_hint(db: Connection, request: ExportRequest) -> bool:
+    """Whether the request has filters, and the indexes that they may narrow are complete."""
+    return bool(request.type_filters) and is_indexed(db)
+
+
+def is_indexed(db: Connection) -> bool:
+    """Whether it is known of every version whose it is."""
+    return bool(db.execute(_SQL["unindexed"]).fetchone() == (None,))
+
+
 def must_be_indexed(db: Connection) -> None:
     """StoreNotIndexed while there are versions of which nobody knows whose they are."""
-    if db.execute(_SQL["unindexed"]).fetchone() != (None,):
+    if not is_indexed(db):
         raise StoreNotIndexed(
             "the store was filled by an earlier fhirferry and does not know yet which resources belong to which "
             "patient; have it find out, once, with: fhirferry store index"
@@ -125,7 +135,9 @@ def sweep(store: SqliteStore) -> None:
             if db.execute(_SQL["dropped"]).fetchone() is None:
                 return
         with store.writing() as db:
-            row = db.execute(_SQL["dropped"]).fetchone()  # numbers are given again: what was read before may be another's
+            row = db.execute(
+                _SQL["dropped"]
+            ).fetchone()  # numbers are given again: what was read before may be another's
             if row is None:
                 return
             asked = {"number": row[0], "limit": AT_ONCE}

@@ -56,3 +56,9 @@ def read(db: Connection, path: str) -> StoreInfo:
 def codes(db: Connection) -> dict[str, int]:
     """Codes of the types that have data (L27), by name."""
     return {name.decode(): code for name, code in db.execute(_SQL["codes"])}
+
+
+def resources(db: Connection, code: int) -> int:
+    """How many current ones the type with this code has."""
+    (count,) = db.execute(_SQL["resources"], (code,)).fetchone()
+    return int(count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,20 +12,29 @@ from fhirferry.model.partition import BLOCKS, Kind
 from fhirferry.model.request import ExportRequest
 from fhirferry.store import axis, keys
 from fhirferry.store.cohorts import Cohort
+from fhirferry.store.hints import Hint, hints_of
 from fhirferry.store.walks import Walk
 
 
 def walks(
-    types: Mapping[str, int], request: ExportRequest, t: Instant, job_id: str = "", cohort: Cohort | None = None
+    types: Mapping[str, int],
+    request: ExportRequest,
+    t: Instant,
+    job_id: str = "",
+    cohort: Cohort | None = None,
+    *,
+    worth: Callable[[Walk], bool] | None = None,
 ) -> Iterator[Walk]:
     """Type by name, what is there before what is deleted; in organised output what is there of all types at once. types:
-    codes by name. cohort: of a request that has one."""
+    codes by name. cohort: of a request that has one. worth: whether a way that filters show is the shorter one; None: it never
+    is."""
     if request.organize_output_by is not None:
         if cohort is None or cohort.members:
             yield _organised(types, request, t, job_id, cohort)
         typewise = msgspec.structs.replace(request, organize_output_by=None)
         yield from (walk for walk in walks(types, typewise, t, job_id, cohort) if walk.kind is Kind.DELETED)
         return
+    hints = {} if worth is None else hints_of(request)
     for name in sorted(types):
         scope = scope_of(name, request)
         if scope == "":
@@ -36,11 +45,14 @@ def walks(
             whole = msgspec.structs.replace(whole, job=job_id, wide=cohort.wide)
         if scope == "one":
             whole = msgspec.structs.replace(whole, id=request.group_id)
-        if name == "Provenance" and scope in ("patients", "cohort"):
-            yield from _provenance(msgspec.structs.replace(whole, scope="about_patients"), request, cohort)
+        is_about = name == "Provenance" and scope in ("patients", "cohort")
+        scoped = msgspec.structs.replace(whole, scope="about_patients" if is_about else scope)
+        short = next(filter(worth, _hinted(scoped, request, hints[name])), None) if name in hints else None
+        if is_about:
+            yield from _provenance(scoped, request, cohort, short)
             continue
         if cohort is None or cohort.members:  # of nobody there is nothing, and no Group either (L1)
-            yield from _of_type(msgspec.structs.replace(whole, scope=scope), request, cohort)
+            yield from _of_type(scoped, request, cohort, short)
         if scope == "cohort" and cohort is not None and cohort.has_left and request.left_members == "delete":
             yield _by_patient(whole, by="left", since=told_since(request))
 
@@ -109,29 +121,53 @@ def _organised(
     )
 
 
-def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None) -> Iterator[Walk]:
-    """whole: the walk by key over all of the type."""
+def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None, short: Walk | None) -> Iterator[Walk]:
+    """whole: the walk by key over all of the type. short: over what its filters may let through."""
     since = -1 if request.since is None else request.since
     late = axis.last_instant(whole.t, request.until)
     timely = msgspec.structs.replace(whole, by="time", after=(since, FOREVER), to=(late, FOREVER))
     patients = _by_patient(whole, by="cohort", since=since, late=late)
     narrow = whole.scope == "cohort" and cohort is not None and not cohort.wide
-    if narrow:
+    has_whole = request.since is not None and whole.scope == "cohort" and cohort is not None and cohort.has_whole
+    # By patient it is short already, and who is taken whole has a `since` of its own.
+    if short is not None and not (narrow and (has_whole or short.by != "ids")):
+        yield short
+    elif narrow:
         yield patients
     elif request.since is None and request.until is None:
         yield whole
     else:
         yield timely
-    if request.since is not None and whole.scope == "cohort" and cohort is not None and cohort.has_whole and not narrow:
+    if has_whole and not narrow:
         yield msgspec.structs.replace(patients, late=min(since, late), only_whole=True)
     if told_since(request) is not None and whole.scope != "one":  # what is exported is there
         yield msgspec.structs.replace(timely, by="deleted")
 
 
-def _provenance(whole: Walk, request: ExportRequest, cohort: Cohort | None) -> Iterator[Walk]:
+def _hinted(whole: Walk, request: ExportRequest, hint: Hint) -> Iterator[Walk]:
+    """Ways to what may match, the one that promises most first."""
+    since = -1 if request.since is None else request.since
+    late = axis.last_instant(whole.t, request.until)
+    later = max(since, hint.since)
+    whole = msgspec.structs.replace(whole, updated=hint.updated)
+    walk = msgspec.structs.replace(whole, since=later, late=late)
+    if hint.ids is not None:
+        yield msgspec.structs.replace(walk, by="ids", ids=hint.ids)
+    if hint.patients is not None:
+        people = hint.patients
+        yield msgspec.structs.replace(
+            walk, by="about", patients=people, after=(0, 0), to=(FOREVER, keys.last(whole.code))
+        )
+    if hint.updated is not None and later > -1:
+        yield msgspec.structs.replace(walk, by="time", after=(later, FOREVER), to=(late, FOREVER))
+    if hint.updated is not None and request.since is None and request.until is None:
+        yield whole
+
+
+def _provenance(whole: Walk, request: ExportRequest, cohort: Cohort | None, short: Walk | None) -> Iterator[Walk]:
     """What is in the compartments, and what has a target that is (B45)."""
     if cohort is None:
-        yield from _of_type(whole, request, None)
+        yield from _of_type(whole, request, None, short)
         return
     told = told_since(request)
     since, late = -1 if request.since is None else request.since, axis.last_instant(whole.t, request.until)

@@ -19,7 +19,7 @@ from fhirferry.model.cohort import Cohort, Selection, Share
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.partition import Page, PartitionPlan, Total
 from fhirferry.model.request import ExportRequest
-from fhirferry.store import cohorts, info, named, paging, pins, routes, walks
+from fhirferry.store import cohorts, hints, info, named, paging, pins, routes, walks
 from fhirferry.store.opening import Transaction, open_store
 
 # Imported where they are used: what writes and prunes is no part of an export's start.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fhirferry.fhir.resource import Deletion, Resource
     from fhirferry.store.info import StoreInfo
     from fhirferry.store.pruning import Pruned
+    from fhirferry.store.walks import Walk
     from fhirferry.store.writing import Outcome
 
 Connection = sqlite3.Connection
@@ -222,7 +223,9 @@ class SqliteStore:
                 cohort = cohorts.of_request(db, request, job_id)
                 if cohort is not None and done is not None:  # selected anew, it may have been judged otherwise
                     cohort = msgspec.structs.replace(cohort, wide=done.wide)
-                way = routes.walks(types, request, transaction_time, job_id, cohort)
+                may_hint = cohorts.may_hint(db, request)
+                worth = (lambda short: self._is_worth(short, done)) if may_hint else None
+                way = routes.walks(types, request, transaction_time, job_id, cohort, worth=worth)
         for walk in way:
             if done is not None:
                 if (walk.type, walk.by) != (done.type, done.by):
@@ -230,6 +233,13 @@ class SqliteStore:
                 walk = msgspec.structs.replace(walk, after=done.to)
                 done = None
             yield from walks.cut(self, walk, target_bytes)
+
+    def _is_worth(self, short: Walk, done: Walk | None) -> bool:
+        """Whether the way that filters show is the shorter one; for the type that was being planned, as it was then."""
+        if done is not None and done.type == short.type:
+            return done.by == short.by
+        with self.reading() as db:
+            return short.by == "key" or walks.is_short(db, short, hints.most(info.resources(db, short.code)))
 
     def read(
         self,

@@ -33,18 +33,37 @@ def totals(db: Connection, request: ExportRequest, t: Instant, job_id: str) -> M
 
     rows = list(db.execute(_SQL["total_at"], (t,))) or list(db.execute(_SQL["total_now"]))
     held = {name.decode(): Total(resources=count, bytes=size) for name, count, size in rows if wanted(name.decode())}
+    found = _narrowed(db, request, t)
     if request.since is None and request.until is None:
-        return held
+        found = {**held, **found}
+    else:
+        for name in filter(wanted, [name.decode() for (name,) in db.execute(_SQL["types"])]):
+            total = found.get(name) or _between(db, name, request, t, request.since) or held.get(name)
+            if total is not None:
+                found[name] = total
+    return {name: total for name, total in found.items() if total.resources}
+
+
+def _narrowed(db: Connection, request: ExportRequest, t: Instant) -> dict[str, Total]:
+    """Of the types whose filters an index can narrow, what is read before they are evaluated."""
+    if not cohorts.may_hint(db, request):
+        return {}
     found = {}
-    for name in filter(wanted, [name.decode() for (name,) in db.execute(_SQL["types"])]):
-        total = _between(db, name, request, t) or held.get(name)
-        if total is not None and total.resources:
-            found[name] = total
+    for walk in routes.walks(info.codes(db), request, t, worth=_always):
+        if walk.is_narrowed and walk.kind is Kind.OUTPUT:
+            total = _between(db, walk.type, request, t, walk.since) if walk.by == "time" else _weigh(db, walk)
+            if total is not None:
+                found[walk.type] = total
     return found
 
 
-def _between(db: Connection, name: str, request: ExportRequest, t: Instant) -> Total | None:
-    since = -1 if request.since is None else request.since
+def _always(_: Walk) -> bool:
+    """However long it is, it tells more of what there is."""
+    return True
+
+
+def _between(db: Connection, name: str, request: ExportRequest, t: Instant, since: Instant | None) -> Total | None:
+    since = -1 if since is None else since
     asked = {"type": name, "since": since, "until": axis.last_instant(t, request.until), "t": t, "limit": COUNTED}
     scanned, resources, size = db.execute(_SQL["total_between"], asked).fetchone()
     return None if scanned == COUNTED else Total(resources=resources, bytes=size)
@@ -53,7 +72,8 @@ def _between(db: Connection, name: str, request: ExportRequest, t: Instant) -> T
 def _of_patients(db: Connection, request: ExportRequest, t: Instant, job_id: str) -> Mapping[str, Total]:
     cohort = cohorts.of_request(db, request, job_id)
     found: dict[str, Total] = {}
-    for walk in routes.walks(info.codes(db), request, t, job_id, cohort):
+    worth = _always if cohorts.may_hint(db, request) else None
+    for walk in routes.walks(info.codes(db), request, t, job_id, cohort, worth=worth):
         if walk.kind is Kind.OUTPUT:
             before = found.get(walk.type, Total(resources=0, bytes=0))
             more = _weigh(db, walk)

@@ -1,8 +1,8 @@
 """The walks through the store, all keyset (L8): which versions of a type a request takes, in which order.
 
-By key, by time, over deletions; patient by patient, for small cohorts and for those who left, and in organised output for
-all types at once; and over what is named for a round. The first three take a scope: all, what is in any patient's
-compartment, a cohort's, or a single resource.
+By key, by time, over deletions; by ids or patients that a filter names; patient by patient, for small cohorts and for
+those who left, and in organised output for all types at once; and over what is named for a round. The first five take a
+scope: all, what is in any patient's compartment, a cohort's, or a single resource.
 A position is (changed, key): of a version, or between two. A stretch runs from a position (excluded) to a position
 (included). Walks by key have 0 for `changed`, those by patient the patient's code. Bounds are plain JSON, so that a
 partition outlives its process.
@@ -31,15 +31,18 @@ CHUNK = 20_000
 PATIENTS = 5_000
 """Patients of a cohort that one step passes at most."""
 
+_OF_OUTPUT = ("key", "time", "ids", "about", "cohort", "named", "relevant", "organised")
+_STEPWISE = ("cohort", "left", "organised", "about")
 _FILES = {"unnamed": "named", "relevant deleted": "relevant", "relevant left": "relevant"}
 _TOLD = {"relevant deleted": 1, "relevant left": 2}
 
 
 @lru_cache(maxsize=16)
-def queries(by: str, scope: str) -> dict[str, str]:
-    """The queries of a walk for a scope."""
+def queries(by: str, scope: str, *, updated: bool = False) -> dict[str, str]:
+    """The queries of a walk for a scope; with bounds for `updated`."""
     texts = sql.queries(f"walk_{by}")
-    holes = {"/* scope */": sql.queries("scopes")[scope], "/* found */": texts.pop("found", "")}
+    scopes = sql.queries("scopes")
+    holes = {"/* found */": texts.pop("found", ""), "/* scope */": scopes[scope] + scopes["updated"] * updated}
     if by == "organised":
         holes["/* whose */"] = sql.queries("whose")[scope]
     for name, text in texts.items():
@@ -69,6 +72,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `changed` after `since`, and up to `late`; of those taken whole everything up to `late`, and with only_whole of nobody
     else. types, own: codes of those that organised output has, None for all; the code of Patient, if it has them.
     wide: of all walks of a job with a wide cohort.
+    ids, patients: what the walks "ids" and "about" (these patients) take, after `since` and up to `late`. updated: [from,
+    to) of the column, for these walks and those by key and time.
     """
 
     by: str
@@ -84,18 +89,21 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     late: Instant = 0
     only_whole: bool = False
     wide: bool = False
+    ids: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    updated: tuple[Instant, Instant] | None = None
     round: int = 0
     types: tuple[int, ...] | None = None
     own: int = 0
 
     @property
     def kind(self) -> Kind:
-        return Kind.OUTPUT if self.by in ("key", "time", "cohort", "named", "relevant", "organised") else Kind.DELETED
+        return Kind.OUTPUT if self.by in _OF_OUTPUT else Kind.DELETED
 
     @property
     def queries(self) -> dict[str, str]:
         """The SQL of this walk."""
-        return queries(_FILES.get(self.by, self.by), self.scope)
+        return queries(_FILES.get(self.by, self.by), self.scope, updated=self.updated is not None)
 
     def parameters(self, after: Position, to: Position, limit: int = 0) -> Parameters:
         """The SQL parameters of a stretch."""
@@ -119,6 +127,10 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "gone": self.by == "unnamed",
             "told": _TOLD.get(self.by, 0),
             "types": None if self.types is None else msgspec.json.encode(self.types).decode(),
+            "ids": msgspec.json.encode(self.ids).decode(),
+            "people": msgspec.json.encode(self.patients).decode(),
+            "updated_from": self.updated[0] if self.updated else None,
+            "updated_to": self.updated[1] if self.updated else None,
             "own_first": keys.first(self.own),
             "own_last": keys.last(self.own),
         }
@@ -127,7 +139,7 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Pass at most `limit` versions; the stretch ends at `to` when there are no more. SnapshotGone when T was
         pruned: this opens every transaction that reads."""
         self.must_be_ready(db)
-        to = self.horizon(db, after) if self.by in ("cohort", "left", "organised") else self.to
+        to = self.horizon(db, after) if self.by in _STEPWISE else self.to
         stretch = self._pass(db, "scan", after, to, limit)
         return stretch if stretch.scanned == limit else msgspec.structs.replace(stretch, end=to)
 
@@ -140,6 +152,11 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def weigh(self, db: Connection, after: Position, limit: int) -> Stretch:
         """As `scan`, but may pass fewer versions although more follow; cheaper where it can be."""
         return self._pass(db, "weigh", after, self.to, limit) if self.by == "key" else self.scan(db, after, limit)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it leaves out what no filter would let through."""
+        return self.by in ("ids", "about") or self.updated is not None
 
     @property
     def is_relevant(self) -> bool:
@@ -210,6 +227,15 @@ def cut(store: SqliteStore, walk: Walk, target_bytes: int) -> Iterator[Partition
             start = end
     if filled:
         yield _plan(walk, start, walk.to, filled)
+
+
+def is_short(db: Connection, walk: Walk, most: int) -> bool:
+    """Whether it passes at most so many versions."""
+    position, room = walk.after, most + 1
+    while position < walk.to and room:
+        stretch = walk.scan(db, position, room)
+        position, room = stretch.end, room - stretch.scanned
+    return room > 0
 
 
 def _plan(walk: Walk, after: Position, to: Position, size: int) -> PartitionPlan:

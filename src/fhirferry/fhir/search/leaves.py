@@ -35,6 +35,8 @@ _address = re.compile(
     re.ASCII | re.IGNORECASE,
 ).fullmatch
 
+_is_version = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII).fullmatch
+
 IDENTIFIER = Path(steps=("identifier",), type="Identifier")
 """What `:identifier` looks at, below a reference."""
 
@@ -172,7 +174,7 @@ def reference_test(path: Path, values: Collection[ReferenceValue], only: str, ba
         text = _text(node.get("reference")) if type(node) is dict else None
         if text is None:
             return False
-        plain = text.partition("/_history/")[0]
+        plain = _unversioned(text)
         if kinds and kinds != {_kind(plain, node)}:
             return False
         if ":" not in text:
@@ -182,7 +184,7 @@ def reference_test(path: Path, values: Collection[ReferenceValue], only: str, ba
         here = _local(text, base)
         if not here:
             return False
-        plain = here.partition("/_history/")[0]
+        plain = _unversioned(here)
         return plain in near or here in near or plain.rpartition("/")[2] in ids
 
     return look
@@ -216,7 +218,13 @@ def _may_be(kind: str, node: object) -> bool:
     text = _text(node.get("reference"))
     if text is None:
         return node.get("type") in (kind, None)
-    return _kind(text.partition("/_history/")[0], node) == kind
+    return _kind(_unversioned(text), node) == kind
+
+
+def _unversioned(reference: str) -> str:
+    """Without the version that it names; what is no version stays, as that is no reference to the resource (B24)."""
+    plain, mark, version = reference.partition("/_history/")
+    return plain if not mark or _is_version(version) else reference
 
 
 def _kind(text: str, node: object) -> str | None:

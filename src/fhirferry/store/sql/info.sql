@@ -9,3 +9,6 @@ select name, code from type where versions > 0
 
 -- name: pins
 select job, t, expires from pin order by t, job
+
+-- name: resources
+select resources from type where code = ?

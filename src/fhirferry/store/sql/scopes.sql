@@ -39,3 +39,7 @@ and (patient <> 0 or exists (
                select 1 from version as v indexed by version_former
                 where v.type = type.code and v.id = substr(reference, instr(reference, '/') + 1)
                   and v.ended < 9223372036854775807 and v.ended > :t and v.changed <= :t and v.patient <> 0))))
+
+-- name: updated
+-- Behind any of these: by meta.lastUpdated, as far as a filter bounds it.
+and updated >= :updated_from and updated < :updated_to

@@ -36,6 +36,18 @@ def test_last_updated_narrows() -> None:
     assert hints("Patient?_lastUpdated=ge2020", "Patient?_id=a").updated is None
 
 
+def test_patients_narrow_where_all_that_is_looked_at_makes_membership() -> None:
+    assert hints("Observation?patient=Patient/1,Patient/2").patients == {"1", "2"}
+    assert hints("Observation?subject:Patient=1", "Observation?performer=http://h/Patient/2").patients == {"1", "2"}
+    assert hints("Observation?patient=Patient/1&performer=Patient/2,Patient/3").patients == {"1"}, "the fewest"
+    assert hints("Observation?patient=1").patients is None, "a bare id is found behind anything"
+    assert hints("Observation?performer=Patient/1,Practitioner/2").patients is None
+    assert hints("Observation?focus=Patient/1").patients is None, "makes no membership"
+    assert hints("Observation?patient=Patient/1", "Observation?status=final").patients is None
+    assert hints("Group?member=Patient/1").patients is None, "nobody keeps whose a Group is"
+    assert hints("Observation?patient:missing=true").patients is None
+
+
 DAYS = st.dates().map(str)
 CONDITION = st.one_of(
     st.tuples(st.sampled_from(["", *PREFIXES]), DAYS).map("_lastUpdated={0[0]}{0[1]}".format),

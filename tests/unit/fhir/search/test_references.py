@@ -107,3 +107,10 @@ def test_conditions_on_the_way_to_a_reference(finds: Finds) -> None:
     related = [{"type": "depends-on", "resource": "http://a"}, {"type": "predecessor", "resource": "http://b"}]
     assert finds("Library?depends-on=http://a", relatedArtifact=related)
     assert not finds("Library?depends-on=http://b", relatedArtifact=related)
+
+
+def test_b24_what_follows_the_id_must_be_a_version(finds: Finds) -> None:
+    """As for compartments: else a filter would find what an export of the patient does not bring."""
+    assert finds("Observation?patient=Patient/1", subject={"reference": "Patient/1/_history/3"})
+    assert not finds("Observation?patient=Patient/1", subject={"reference": "Patient/1/_history/"})
+    assert not finds("Observation?patient=Patient/1", subject={"reference": "Patient/1/_history/3/4"})
