@@ -53,7 +53,7 @@ def read(db: Connection, walk: Walk, start: Position, max_resources: int, max_by
         continuation=None if end >= walk.to else f"{end[0]}.{end[1]}",
         issues=issues,
         blocks=blocks,
-        rest=_rest(db, walk, start, end) if split else 0,
+        rest=_rest(db, walk, start, end, empty=not blocks) if split else 0,
     )
 
 
@@ -67,11 +67,15 @@ def _fitting(places: Sequence[Place], most: int, max_bytes: int) -> int:
     return len(places)
 
 
-def _rest(db: Connection, walk: Walk, start: Position, end: Position) -> int:
+def _rest(db: Connection, walk: Walk, start: Position, end: Position, *, empty: bool) -> int:
     """What is left of the block that a page breaks off in. Counted once a block: a page in its middle only knows that
-    there may be something."""
-    if start[0] == end[0] and start[1]:
+    there may be something, and so does an empty one."""
+    if empty:
         return 1
+    if start[0] == end[0] and start[1]:
+        before = walk.parameters((end[0], 0), start)
+        if db.execute(walk.queries["begun"], before).fetchone() is not None:
+            return 1
     (size,) = db.execute(walk.queries["rest"], walk.parameters(end, (end[0], FOREVER))).fetchone()
     return int(size)
 

@@ -128,7 +128,7 @@ def test_l8_patient_by_patient_nothing_is_sorted_nor_looked_through(store: Sqlit
     request = ExportRequest(level="patient", organize_output_by="Patient")
     (plan,) = store.partitions(request, store.snapshot("job"), 10**9)
     walk = walks.walk_of(plan.bounds)
-    for name in ("places", "scan", "rest", "bodies", "rows", "horizon"):
+    for name in ("places", "scan", "rest", "begun", "bodies", "rows", "horizon"):
         statement = walks.queries("organised", scope)[name]
         with store.reading() as db:
             asked = walk.parameters((0, 0), walk.to, 5)

@@ -81,6 +81,10 @@ select patient, max(place), count(*), ifnull(sum(seen), 0) from (/* found */ lim
 -- Bytes of a stretch.
 select ifnull(sum(seen), 0) from (/* found */)
 
+-- name: begun
+-- Whether a stretch has anything.
+select 1 from (/* found */) where seen is not null limit 1
+
 -- name: bodies
 -- `limit -1` keeps SQLite from dropping the order of what is joined: it does where it sees no need.
 select group_concat(body || char(10), '')
