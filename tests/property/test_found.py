@@ -98,9 +98,6 @@ def test_b39_what_a_stranger_had_comes_along_once_the_stranger_joins() -> None:
         assert next_export(house, fields).output.keys() == {"Encounter/x1"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a Group that changed while nobody was in it is not told again when somebody joins"
-)
 def test_l2_a_group_that_changed_while_it_was_empty_comes_when_somebody_joins() -> None:
     with ferry() as house:
         fields = {"level": "group", "group_id": "g"}

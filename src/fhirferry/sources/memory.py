@@ -82,8 +82,7 @@ class MemorySource(Versions):
             given = list(patients)
             rank = [Share.LEFT, Share.SINCE, Share.WHOLE]
             self._cohorts[job_id] = {ident: share for share in rank for ident, one in given if one == share}
-        known = set().union(*(version.patients for version in self._versions if version.type != "Group"))
-        chosen = self._members(job_id)
+        known, chosen = self._known(), self._members(job_id)
         return Selection(patients=len(known & chosen), absent=len(chosen - known))
 
     def name(
@@ -221,6 +220,10 @@ class MemorySource(Versions):
             raise TransientError(f"the patients of job {job_id} are not selected")
         return self._cohorts[job_id]
 
+    def _known(self) -> set[str]:
+        """Patients of whom there is anything."""
+        return set().union(*(version.patients for version in self._versions if version.type != "Group"))
+
     def _members(self, job_id: str) -> set[str]:
         return {ident for ident, share in self._cohort(job_id).items() if share != Share.LEFT}
 
@@ -248,25 +251,9 @@ class MemorySource(Versions):
         for begin, end, size in organised.cuts(self._blocks(fixed), start, target_bytes):
             yield memory_bounds.plan(fixed, [0, begin], [0, end], size)
 
-    def _blocks(self, bounds: Mapping[str, Any]) -> list[tuple[str, Version]]:
-        """Of organised output: whose, and what; each Patient before what else is in the compartment. Groups are in none."""
-        t, until, since = bounds["t"], axis.last_instant(bounds["t"], bounds["until"]), bounds["since"]
-        there = [
-            v
-            for v in self._versions
-            if v.visible(t) and v.body is not None and v.type != "Group" and v.head.changed <= until
-        ]
-        if bounds["types"] is not None:
-            there = [version for version in there if version.type in bounds["types"]]
-        shares = self._cohort(bounds["job"]) if bounds["cohort"] else {}
-        people = self._members(bounds["job"]) if bounds["cohort"] else set().union(*(v.patients for v in there))
-        return [
-            (ident, version)
-            for ident in sorted(people)
-            for version in sorted(there, key=lambda v: ((v.type, v.id) != ("Patient", ident), v.key))
-            if ident in version.patients
-            and (since is None or version.head.changed > since or shares.get(ident) == Share.WHOLE)
-        ]
+    def _blocks(self, bounds: Mapping[str, Any]) -> organised.Lines:
+        cohort = self._cohort(bounds["job"]) if bounds["cohort"] else None
+        return organised.lines(self._versions, bounds, cohort)
 
     def _is_meant(self, version: Version, bounds: Mapping[str, Any]) -> bool:
         if version.head.changed > axis.last_instant(bounds["t"], bounds["until"]):
@@ -278,7 +265,8 @@ class MemorySource(Versions):
             return new and bool(self._whose(version, bounds))
         members = self._members(bounds["job"])
         if version.type == "Group":
-            return new and bool(members) and version.body is not None and version.id == bounds["group"]
+            joined = {self._cohort(bounds["job"])[ident] for ident in members & self._known()} == {Share.WHOLE}
+            return (new or joined) and bool(members) and version.body is not None and version.id == bounds["group"]
         shares = {self._cohort(bounds["job"])[ident] for ident in self._whose(version, bounds) & members}
         return bool(shares) and (new or (version.body is not None and Share.WHOLE in shares))
 

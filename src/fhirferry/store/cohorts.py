@@ -28,11 +28,12 @@ _SQL = sql.queries("cohorts")
 
 
 class Cohort(msgspec.Struct, frozen=True):
-    """A complete selection. wide: see WIDE. has_whole: some patient is taken whole. has_left: some left. members: all
-    of them, those without any data too."""
+    """A complete selection. wide: see WIDE. has_whole: some patient is taken whole. all_whole: every one of whom there
+    are data. has_left: some left. members: all of them, those without any data too."""
 
     wide: bool
     has_whole: bool
+    all_whole: bool
     has_left: bool
     members: int
 
@@ -68,7 +69,7 @@ def find(db: Connection, job_id: str) -> Cohort:
     """The job's cohort."""
     must_be_selected(db, job_id)
     _, there, absent, wide, whole, left = db.execute(_SQL["complete"], (job_id,)).fetchone()
-    return Cohort(bool(wide), bool(whole), bool(left), there + absent)
+    return Cohort(bool(wide), bool(whole), 0 < whole == there, bool(left), there + absent)
 
 
 def of_request(db: Connection, request: ExportRequest, job_id: str) -> Cohort | None:

@@ -124,6 +124,8 @@ def _organised(
 def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None, short: Walk | None) -> Iterator[Walk]:
     """whole: the walk by key over all of the type. short: over what its filters may let through."""
     since = -1 if request.since is None else request.since
+    if whole.scope == "one" and cohort is not None and cohort.all_whole:
+        since, short = -1, None  # as long as nobody was in the Group its reader was not given it either (L1)
     late = axis.last_instant(whole.t, request.until)
     timely = msgspec.structs.replace(whole, by="time", after=(since, FOREVER), to=(late, FOREVER))
     patients = _by_patient(whole, by="cohort", since=since, late=late)
@@ -134,7 +136,7 @@ def _of_type(whole: Walk, request: ExportRequest, cohort: Cohort | None, short: 
         yield short
     elif narrow:
         yield patients
-    elif request.since is None and request.until is None:
+    elif since == -1 and request.until is None:
         yield whole
     else:
         yield timely
