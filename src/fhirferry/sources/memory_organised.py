@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Protocol
+from typing import Any
 
 from fhirferry.bulkdata.organised import LONGEST
+from fhirferry.model.cohort import Share
 from fhirferry.model.partition import Block, Page
+from fhirferry.sources.memory_versions import Version
+from fhirferry.store import axis
 
-
-class Line(Protocol):
-    """A version that is there."""
-
-    @property
-    def body(self) -> bytes | None: ...
-
-
-Lines = Sequence[tuple[str, Line]]
+Lines = Sequence[tuple[str, Version]]
 """Whose, and what; those of one patient one behind the other."""
 
 
-def cuts(lines: Lines, start: int, target_bytes: int) -> Iterator[tuple[int, int, int]]:
+def lines(versions: Iterable[Version], bounds: Mapping[str, Any], cohort: Mapping[str, Share] | None) -> Lines:
+    """Each Patient before what else is in the compartment; Groups are in none. cohort: None for all patients."""
+    until, since, types = axis.last_instant(bounds["t"], bounds["until"]), bounds["since"], bounds["types"]
+    there = [
+        version
+        for version in versions
+        if version.visible(bounds["t"])
+        and version.body is not None
+        and version.type != "Group"
+        and (types is None or version.type in types)
+        and version.head.changed <= until
+    ]
+    if cohort is None:
+        cohort = dict.fromkeys(set().union(*(version.patients for version in there)), Share.SINCE)
+    return [
+        (ident, version)
+        for ident, share in sorted(cohort.items())
+        for version in sorted(there, key=lambda v: ((v.type, v.id) != ("Patient", ident), v.key))
+        if share != Share.LEFT
+        and ident in version.patients
+        and (since is None or version.head.changed > since or share == Share.WHOLE)
+    ]
+
+
+def cuts(all_: Lines, start: int, target_bytes: int) -> Iterator[tuple[int, int, int]]:
     """From, to, bytes of stretches of whole blocks."""
     filled, end = 0, start
-    for _, block in groupby(range(start, len(lines)), lambda place: lines[place][0]):
+    for _, block in groupby(range(start, len(all_)), lambda place: all_[place][0]):
         places = list(block)
-        size = LONGEST + sum(_size(lines, place) for place in places)
+        size = LONGEST + sum(_size(all_, place) for place in places)
         if filled and filled + size > target_bytes:
             yield start, end, filled
             start, filled = end, 0
@@ -38,20 +57,20 @@ def cuts(lines: Lines, start: int, target_bytes: int) -> Iterator[tuple[int, int
         yield start, end, filled
 
 
-def page(lines: Lines, start: int, to: int, most: int, max_bytes: int) -> Page:
+def page(all_: Lines, start: int, to: int, most: int, max_bytes: int) -> Page:
     """Whole blocks, or a part of the first."""
     end, size = start, 0
-    while end < to and end - start < most and (end == start or size + _size(lines, end) <= max_bytes):
-        size, end = size + _size(lines, end), end + 1
+    while end < to and end - start < most and (end == start or size + _size(all_, end) <= max_bytes):
+        size, end = size + _size(all_, end), end + 1
     rest = 0
-    if end < to and lines[end - 1][0] == lines[end][0]:
-        owner = lines[end][0]
-        whole = [place for place in range(start, end) if lines[place][0] != owner]
+    if end < to and all_[end - 1][0] == all_[end][0]:
+        owner = all_[end][0]
+        whole = [place for place in range(start, end) if all_[place][0] != owner]
         if whole:
             end = whole[-1] + 1
         else:
-            rest = sum(_size(lines, place) for place in range(end, to) if lines[place][0] == owner)
-    taken = [(owner, (line.body or b"") + b"\n") for owner, line in lines[start:end]]
+            rest = sum(_size(all_, place) for place in range(end, to) if all_[place][0] == owner)
+    taken = [(owner, (line.body or b"") + b"\n") for owner, line in all_[start:end]]
     blocks = []
     for owner, some in groupby(taken, lambda line: line[0]):
         bodies = [body for _, body in some]
@@ -65,5 +84,5 @@ def page(lines: Lines, start: int, to: int, most: int, max_bytes: int) -> Page:
     )
 
 
-def _size(lines: Lines, place: int) -> int:
-    return len(lines[place][1].body or b"") + 1
+def _size(all_: Lines, place: int) -> int:
+    return len(all_[place][1].body or b"") + 1
