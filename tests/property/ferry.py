@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -121,7 +122,14 @@ class Ferry:
                 self.write(batch)
 
         log: list[str] = []
-        record = self._exporter.worker(on_page=change, log=log.append).run_job(job.id)
+        stop = threading.Event()
+
+        def watch(record: ExportJobRecord) -> None:
+            if record.status is JobStatus.RETRIABLE:  # on a clock that stands still it would wait for ever
+                stop.set()
+
+        worker = self._exporter.worker(on_page=change, log=log.append, stop=stop, on_progress=watch)
+        record = worker.run_job(job.id)
         if record.failure is not None and record.failure.status_code < 500:
             raise RequestError(record.failure.reason)  # whom it names is looked up by the job, where they are many
         assert record.status is JobStatus.COMPLETED, (record.failure, log)

@@ -243,6 +243,7 @@ def _base() -> list[dict[str, Any]]:
             "encounter": to("Encounter/x1"),
             "valueQuantity": {"value": Decimal("1.50")},
             "performer": [to("Practitioner/x1")],
+            "focus": [to("Condition/x2"), to("AllergyIntolerance/x1"), to("Provenance/x2")],
         },
         "Observation/x2": {
             "status": "amended",
@@ -254,7 +255,7 @@ def _base() -> list[dict[str, Any]]:
         "Observation/x3": {"status": "final", "code": a, "subject": to("Device/x1"), "performer": [to("Patient/p4")]},
         "Condition/x1": {"subject": to("Patient/p2"), "asserter": to("Practitioner/x1")},
         "Condition/x2": {"subject": to("Patient/p4"), "asserter": to("Patient/p1")},
-        "AllergyIntolerance/x1": {"patient": to("Patient/p3"), "recorder": to("Practitioner/x2")},
+        "AllergyIntolerance/x1": {"patient": to("Patient/p3"), "recorder": to("Practitioner/x1")},
         "Appointment/x1": {
             "status": "booked",
             "participant": [{"actor": to(name)} for name in ("Patient/p1", "Patient/p3", "Location/x1")],
@@ -344,7 +345,8 @@ ELEMENTS = (
     "Provenance.entity",
     "Encounter.location",
 )
-ASSOCIATED = ("LatestProvenanceResources", "RelevantProvenanceResources", "_deleted")
+LATEST, RELEVANT = "LatestProvenanceResources", "RelevantProvenanceResources"
+ASSOCIATED = ((), ("_deleted",), (LATEST,), (RELEVANT,), (LATEST, RELEVANT), (RELEVANT, "_deleted"))
 
 
 @dataclass
@@ -394,7 +396,7 @@ def asks(draw: st.DrawFn, *, chained: bool = False) -> Ask:
     chosen = None if types is None else types.union(referenced or ())
     filters = [text for text, (kind, _) in FILTERS.items() if chosen and kind in chosen]
     elements = [text for text in ELEMENTS if "." not in text or chosen is None or text.partition(".")[0] in chosen]
-    associated = draw(st.sets(st.sampled_from(ASSOCIATED[2:] if chained else ASSOCIATED), max_size=2))
+    associated = draw(st.sampled_from(ASSOCIATED[:2] if chained else ASSOCIATED))
     since = st.integers(0, 9).map(lambda n: n if n < 7 else None) if not chained else st.none()
     until = seldom(2, st.none(), st.integers(0, 2)) if not chained else st.none()
     return Ask(
@@ -404,7 +406,7 @@ def asks(draw: st.DrawFn, *, chained: bool = False) -> Ask:
         None if types is None else tuple(sorted(types)),
         tuple(sorted(draw(st.sets(st.sampled_from(filters), max_size=3)))) if filters else (),
         tuple(sorted(draw(st.sets(st.sampled_from(elements), max_size=2)))) if draw(st.booleans()) else (),
-        tuple(sorted(associated)),
+        associated,
         referenced,
         draw(st.integers(1, 3)),
         draw(since),
