@@ -8,15 +8,18 @@ once and once more when every such unit must have ended.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 from fhirferry.destinations.protocol import Destination
+from fhirferry.engine.access import Access, open_place
 from fhirferry.engine.connections import Connections
 from fhirferry.engine.context import working_for
+from fhirferry.engine.outcome import describe
 from fhirferry.engine.publishing import published_names
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
-from fhirferry.model.errors import FerryError, TransientError
+from fhirferry.model.errors import FerryError, SecretStoreError, TransientError
 from fhirferry.model.instant import SECOND, Instant
 from fhirferry.model.job import ExportJobRecord, JobStatus
 
@@ -27,17 +30,20 @@ GRACE = 10.0
 """Seconds, beyond its heartbeat and commit cadence, after which a cut-off unit must have ended."""
 
 
-def clean(record: ExportJobRecord, jobs: JobStore, connections: Connections) -> str | None:
-    """One pass over a terminal job: sweep orphans, remove what is not to stay, release the snapshot.
+def clean(
+    record: ExportJobRecord, jobs: JobStore, connections: Connections, log: Callable[[str], None] = lambda _: None
+) -> str | None:
+    """One pass over a terminal job: sweep orphans, remove what is not to stay, release the snapshot; the last one also
+    deletes the secret that was made for the job (S29).
 
     None when the pass is done. Else what stands in the way, for the operator; then the pass is tried again after the
-    lease. Files that were to go are never given up on: they are health data, and somebody believes them gone. Orphans
-    of a destination that is gone for good are.
+    lease. log: told what is given up on. Files that were to go are never given up on: they are health data, and somebody
+    believes them gone. Orphans of a destination that is gone for good are.
     """
     with working_for(record.id):
         problem = None
         try:
-            with closing(connections.open_destination(record.destination_uri)) as destination:
+            with closing(open_place(connections, record.destination_uri, Access.of(record))) as destination:
                 _sweep(record, jobs, destination)
         except FerryError as error:
             if _files_must_go(record) or isinstance(error, TransientError):
@@ -53,8 +59,24 @@ def clean(record: ExportJobRecord, jobs: JobStore, connections: Connections) -> 
                 pass  # a store that is gone holds no pin
         reach("cleanup-released")
         if problem is None:
-            jobs.cleaned(record.id, again_at=_again_at(record, jobs.now()))
+            again_at = _again_at(record, jobs.now())
+            if again_at is None and record.own_secret is not None:
+                _delete_secret(record.own_secret, connections, log)
+            jobs.cleaned(record.id, again_at=again_at)
         return problem
+
+
+def _delete_secret(name: str, connections: Connections, log: Callable[[str], None]) -> None:
+    """Best effort: the job is what it is (S58)."""
+    try:
+        if connections.open_vault is None:
+            raise SecretStoreError("there is no store of secrets here")
+        with connections.open_vault() as vault:
+            if not vault.read_only:
+                vault.delete(name)
+    except Exception as error:
+        why = error.message if isinstance(error, FerryError) else describe(error)
+        log(f"warning: the job's secret {name!r} could not be deleted, so do it by hand: {why}")
 
 
 def _files_must_go(record: ExportJobRecord) -> bool:

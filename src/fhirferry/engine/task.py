@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from fhirferry.engine.access import Access, forget, open_place
 from fhirferry.engine.book import Book
 from fhirferry.engine.carry import LOOK, Carrier
 from fhirferry.engine.cohort import meant, select
@@ -66,6 +67,7 @@ class ExportTask:
     ) -> None:
         if record is None or not version:
             raise RequestError("an export task needs an acquired record and its version tag")
+        self._access = Access.of(record)
         self._book = Book(jobs, record, version, on_save)
         self._jobs = jobs
         self._connections = connections
@@ -92,13 +94,15 @@ class ExportTask:
                     reach("completed")
             except Exception as error:
                 self._end_badly(error)
+            finally:
+                forget(self._access)
             return self._book.record
 
     def _export(self, pool: UnitPool[Any]) -> None:
         book = self._book
         with (
             closing(self._connections.open_source(book.record.source_uri, False)) as source,
-            closing(self._connections.open_destination(book.record.destination_uri)) as destination,
+            closing(open_place(self._connections, book.record.destination_uri, self._access, keep=True)) as destination,
         ):
             destination.prepare(book.record.id)
             reach("destination-prepared")
@@ -179,6 +183,7 @@ class ExportTask:
             request=record.request,
             source_uri=record.source_uri,
             destination_uri=record.destination_uri,
+            access=self._access,
             settings=record.settings,
             partitions=partitions,
             transaction_time=moment,

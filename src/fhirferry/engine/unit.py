@@ -18,6 +18,7 @@ import msgspec
 
 from fhirferry.bulkdata.outcome import operation_outcome
 from fhirferry.destinations.protocol import Destination
+from fhirferry.engine.access import Access, open_place
 from fhirferry.engine.blocks import Blocks
 from fhirferry.engine.cadence import Cadence
 from fhirferry.engine.connections import Connections
@@ -40,13 +41,14 @@ from fhirferry.transforms.page import transform_for
 
 class UnitOrder(msgspec.Struct, frozen=True, kw_only=True):
     """All that a unit needs to run in any process. partitions: in this order; one, or small ones that share a commit.
-    request: what it is for; filters and elements are taken from there. transaction_time: T. rate: bytes per second for
-    this unit, None = no limit."""
+    access: None when no secret opens the destination. request: what it is for; filters and elements are taken from there.
+    transaction_time: T. rate: bytes per second for this unit, None = no limit."""
 
     connections: Connections
     request: ExportRequest
     source_uri: str
     destination_uri: str
+    access: Access | None = None
     settings: JobSettings
     partitions: tuple[Partition, ...]
     transaction_time: Instant
@@ -159,7 +161,7 @@ def run_unit(order: UnitOrder, stopping: Callable[[], bool], on_page: OnPage | N
     with (
         working_for(order.partitions[0].job_id),
         closing(order.connections.open_source(order.source_uri, order.settings.check)) as source,
-        closing(order.connections.open_destination(order.destination_uri)) as destination,
+        closing(open_place(order.connections, order.destination_uri, order.access, keep=True)) as destination,
     ):
         cadence = Cadence(order.settings, order.rate)
         for _, same in groupby(order.partitions, lambda each: lines_of(each.plan)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from fhirferry.engine.cleanup import LEASE, clean
 from fhirferry.engine.connections import Connections
@@ -102,7 +103,7 @@ class Worker:
             due = self._jobs.acquire_cleanup(1, lease=LEASE, job_id=job_id)
             if not due:
                 break
-            problem = clean(due[0], self._jobs, self._connections)
+            problem = clean(due[0], self._jobs, self._connections, partial(self._tell, due[0].id))
             if problem is not None:
                 self._log(f"{due[0].id}: clean-up is not done and will be tried again: {problem}")
             done += 1
@@ -128,10 +129,13 @@ class Worker:
             connections=self._connections,
             executor=self._executor,
             stop=self._stop,
-            log=lambda text: self._log(f"{record.id}: {text}"),
+            log=partial(self._tell, record.id),
             on_save=self._on_progress,
             on_page=self._on_page,
         ).run()
+
+    def _tell(self, job_id: str, text: str) -> None:
+        self._log(f"{job_id}: {text}")
 
     def _waiting(self) -> bool:
         return any(r.status in WAITING for r in self._jobs.list(unfinished=True))

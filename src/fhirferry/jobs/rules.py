@@ -38,7 +38,7 @@ def standing(records: Iterable[ExportJobRecord], asked: ExportJobRecord) -> Expo
 
 def _way(record: ExportJobRecord) -> tuple[str, ...]:
     root = record.destination_root or record.destination_uri
-    return record.hash, record.source_uri, root, record.layout
+    return record.hash, record.source_uri, root or f"secret {record.secret_name}", record.layout
 
 
 def tagged(record: ExportJobRecord, version: int, partitions: Iterable[Partition]) -> tuple[Partition, ...]:

@@ -100,6 +100,9 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: the version tag; 0 before the ledger has seen the record. epoch: how often the job was acquired.
     hash: of request and requestor. source_uri, destination_uri: without credentials (S39).
     destination_root: what the operator named; `destination_uri` is that or, by the layout, a folder of the job's own below.
+    secret_name: of the secret that opens the destination, in the store of secrets (S9); its text is never here.
+    connection_hash: of the connection string in it, where no `destination_uri` says where the files go (S37); else empty.
+    destination_name: what the operator calls the destination; then the secret is the operator's too, not the job's own.
     continues: id of the completed job whose T is this one's `since`; its cohort and what it named are compared with (B29).
     transaction_time: T, fixed at the first acquisition (S46).
     consecutive_failures: since the last commit (S23); failure_count: all (S10).
@@ -121,6 +124,9 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     source_uri: str
     destination_uri: str
     destination_root: str = ""
+    secret_name: str | None = None
+    connection_hash: str = ""
+    destination_name: str | None = None
     continues: str | None = None
     settings: JobSettings = msgspec.field(default_factory=JobSettings)
     queued_time: Instant
@@ -170,6 +176,11 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
             resources=sum(each.resources for each in self.carried.values()),
             bytes=sum(each.bytes for each in self.carried.values()),
         )
+
+    @property
+    def own_secret(self) -> str | None:
+        """Name of the secret that was made for this job, and goes with it (S29)."""
+        return self.secret_name if self.destination_name is None else None
 
     @property
     def finished(self) -> bool:
