@@ -30,7 +30,7 @@ def next_export(
     return found
 
 
-@pytest.mark.xfail(strict=True, reason="an increment lacks unchanged Provenance of what came into a compartment later")
+@pytest.mark.xfail(strict=True, reason="docs/chaining.md: unchanged Provenance of what came later does not come")
 def test_b45_provenance_that_was_there_before_what_it_is_about_comes_with_it() -> None:
     with ferry() as house:
         fields = {"level": "patient"}
@@ -71,7 +71,7 @@ def group(ident: str, *members: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="what came along at full depth is not followed once something nearer refers to it"
+    strict=True, reason="docs/chaining.md: what the copy has is not followed once something nearer refers to it"
 )
 def test_l33_what_comes_nearer_is_followed_further() -> None:
     with ferry() as house:

@@ -5,7 +5,30 @@ from __future__ import annotations
 
 import msgspec
 
-from fhirferry.model.partition import Page
+from fhirferry.model.instant import Instant
+from fhirferry.model.partition import Issue, Page
+from fhirferry.model.request import ExportRequest
+from fhirferry.sources.protocol import Source
+
+NOBODYS = ("Group", "Provenance")
+"""Types that an export of patients has and organised output leaves out, all of it or nearly."""
+
+
+def left_out(source: Source, request: ExportRequest, t: Instant) -> tuple[Issue, ...]:
+    """What the reader of organised output is told, because nothing may be missing in silence (B80)."""
+    types = tuple(name for name in NOBODYS if request.types is None or name in request.types)
+    if request.organize_output_by is None or not types:
+        return ()
+    there = sorted(source.totals(ExportRequest(types=types), t))
+    if not there:
+        return ()
+    again = ",".join(there)
+    what = {"Group": "Groups", "Provenance": "Provenance that is about another resource than a Patient"}
+    text = (
+        f"Organised output leaves out {' and '.join(what[name] for name in there)}, which are in nobody's block; the same "
+        f"export with _type={again} and without organizeOutputBy brings them."
+    )
+    return (Issue(severity="information", code="informational", diagnostics=text),)
 
 
 class Blocks:

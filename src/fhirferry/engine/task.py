@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from fhirferry.engine.access import Access, forget, open_place
+from fhirferry.engine.blocks import left_out
 from fhirferry.engine.book import Book
 from fhirferry.engine.carry import LOOK, Carrier
 from fhirferry.engine.cohort import meant, select
@@ -139,7 +140,7 @@ class ExportTask:
         book, request = self._book, self._book.record.request
         moment = source.snapshot(book.record.id)
         reach("snapshot-pinned")
-        issues = ignored(request)
+        issues = ignored(request) + left_out(source, request, moment)
         if request.has_cohort:
             patients, more = meant(source, request, moment, partial(self._jobs.listed, book.record.id))
             book.put_cohort(patients)

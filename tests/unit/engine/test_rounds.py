@@ -186,3 +186,16 @@ def test_b29_a_job_whose_forerunner_was_deleted_fails_and_says_why(house: House)
     assert (record.status, house.names("memory://e")) == (JobStatus.FAILED, [])
     assert record.failure is not None
     assert "job0, was deleted" in record.failure.reason
+
+
+def test_b44_a_chain_tells_that_provenance_it_brought_is_deleted(house: House) -> None:
+    ward(house)
+    fields = {"types": ("Encounter",), "include_associated_data": ("RelevantProvenanceResources",)}
+    house.kick_off(group(**fields))
+    t = house.run().transaction_time
+    assert exported(house) == ["Encounter/a", "Encounter/b", "Provenance/p1"]
+    house.source.delete("Provenance", "p1")
+    house.source.delete("Provenance", "p9")  # of a stranger
+    house.kick_off(group(since=t, **fields), to="memory://e", continues="job0")
+    house.run()
+    assert exported(house, "job1", "memory://e", Kind.DELETED) == ["Provenance/p1"]
