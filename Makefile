@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 CHECKED := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test soak lint format bench demo clean
+.PHONY: help venv servers test soak lint format bench demo clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -25,7 +25,10 @@ $(STAMP): pyproject.toml
 	     $(BIN)/python -m pip install -q --disable-pip-version-check -e . --group dev; fi
 	@touch $@
 
-test: $(STAMP)  ## all quick tests (under ten minutes); JOBS=4 for more processes
+servers: $(STAMP)  ## bring the object stores that tests talk to into .cache (600 MB, once); says what is not to be had
+	@$(BIN)/python scripts/install_servers.py
+
+test: $(STAMP) servers  ## all quick tests (under ten minutes); JOBS=4 for more processes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 soak: $(STAMP)  ## the long ones: 200 random kills, large stores, thousands of searched examples
@@ -47,5 +50,5 @@ demo: $(STAMP)  ## a minute's tour in fhirferry-demo/: an export is killed, resu
 	@$(BIN)/fhirferry demo --again $(ARGS)
 
 clean:  ## remove what can be made again
-	rm -rf $(VENV) build dist fhirferry-demo benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache build dist fhirferry-demo benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +

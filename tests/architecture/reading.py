@@ -39,6 +39,14 @@ DRIVERS: Mapping[str, tuple[str, ...]] = {
     "azure": ("vaults.key_vault",),
     "click": ("cli.*",),
     "rich": ("cli.bars",),
+    "obstore": (
+        "destinations.bucket_errors",
+        "destinations.bucket_mark",
+        "destinations.bucket_opening",
+        "destinations.bucket_reading",
+        "destinations.object_store",
+        "destinations.upload",
+    ),
     "isal": ("bulkdata.members",),
     "zstandard": ("importing.*",),
 }

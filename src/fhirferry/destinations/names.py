@@ -43,6 +43,15 @@ def check_name(name: str) -> tuple[str, ...]:
     return segments
 
 
+def is_name(name: str) -> bool:
+    """What `check_name` lets pass."""
+    try:
+        check_name(name)
+    except RequestError:
+        return False
+    return True
+
+
 def check_visible(name: str) -> tuple[str, ...]:
     """As `check_name`, for names that readers see: RequestError also for hidden ones."""
     segments = check_name(name)

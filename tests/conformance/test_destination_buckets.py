@@ -1,0 +1,202 @@
+"""The Destination suite against object stores, and what only they promise (issue's item 1; S7, S9, S15, L15)."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+pytest.register_assert_rewrite("fhirferry.testing.destination_suite")
+pytest.importorskip("obstore")
+
+from fhirferry.destinations.bucket_opening import open_object_store  # noqa: E402
+from fhirferry.destinations.object_store import ObjectStoreDestination  # noqa: E402
+from fhirferry.destinations.protocol import Destination  # noqa: E402
+from fhirferry.model.errors import DestinationConnectionError, FolderInUse, RequestError  # noqa: E402
+from fhirferry.testing.destination_suite import DATA, JOB, OTHER, DestinationSuite  # noqa: E402
+from tests.object_stores import ObjectServer, azurite, moto, rclone  # noqa: E402
+
+MIB = 2**20
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with moto(tmp_path_factory.mktemp("moto")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with rclone(tmp_path_factory.mktemp("rclone")) as running:
+        yield running
+
+
+def opened(server: ObjectServer) -> ObjectStoreDestination:
+    """A prefix of its own."""
+    return open_object_store(f"{server.root}/run/{next(_numbers)}", server.settings)
+
+
+class BucketSuite(DestinationSuite):
+    """With a fixture `server`."""
+
+    conditions = True
+    bulk = 24 * MIB
+
+    @pytest.fixture
+    def destination(self, server: ObjectServer) -> Destination:
+        return opened(server)
+
+    @pytest.fixture
+    def bucket(self, server: ObjectServer) -> ObjectStoreDestination:
+        return opened(server)
+
+    def again(self, destination: Destination) -> Destination:
+        assert isinstance(destination, ObjectStoreDestination)
+        return ObjectStoreDestination(destination._store, destination.address)
+
+    def test_s7_a_file_of_several_parts_is_whole(self, bucket: ObjectStoreDestination) -> None:
+        bucket.prepare(JOB)
+        part = bucket.part_name(JOB, "Patient-1-0123")
+        writer = bucket.create(part)
+        piece = bytes(range(256)) * 4096
+        for number in range(self.bulk // MIB):
+            writer.write(number.to_bytes(4, "big") + piece[4:])
+        assert self.names(bucket) == []
+        writer.commit()
+        body = b"".join(bucket.read(part))
+        assert len(body) == self.bulk
+        assert [body[at : at + 4] for at in range(0, self.bulk, MIB)] == [
+            number.to_bytes(4, "big") for number in range(self.bulk // MIB)
+        ]
+
+    def test_an_aborted_file_of_several_parts_leaves_nothing(self, bucket: ObjectStoreDestination) -> None:
+        bucket.prepare(JOB)
+        writer = bucket.create(bucket.part_name(JOB, "Patient-1-0123"))
+        writer.write(bytes(self.bulk))
+        writer.abort()
+        assert self.names(bucket) == []
+        assert list(bucket.sweep(JOB, frozenset())) == []
+
+    def test_neighbours_beside_and_below_the_prefix_stay(self, server: ObjectServer) -> None:
+        bucket = opened(server)
+        prefix = bucket.address.prefix
+        beside = open_object_store(f"{server.root}/{prefix}-beside", server.settings)
+        below = open_object_store(f"{server.root}/{prefix}/below", server.settings)
+        for place, job in ((beside, OTHER), (below, "ccdd0011"), (bucket, JOB)):
+            place.prepare(job)
+            place.put(job, "manifest.json", DATA)
+            self.write(place, "Patient-1-aa", job=job)
+        assert bucket.sweep(JOB, frozenset())
+        bucket.forget(JOB, ["manifest.json", "SHA256SUMS"])
+        for place, job in ((beside, OTHER), (below, "ccdd0011")):
+            assert self.names(place) == [f"Patient-1-aa-{job}.ndjson", "manifest.json"]
+            place.check(job)
+
+    def test_headers_say_what_it_is(self, bucket: ObjectStoreDestination) -> None:
+        import obstore
+
+        bucket.prepare(JOB)
+        for suffix, encoding in ((".ndjson", None), (".ndjson.gz", "gzip")):
+            part = bucket.part_name(JOB, "Patient-1-0123", suffix)
+            writer = bucket.create(part)
+            writer.write(DATA)
+            writer.commit()
+            found = obstore.get(bucket._store, bucket.address.key(part)).attributes
+            assert found.get("Content-Type") == "application/fhir+ndjson"
+            assert found.get("Content-Encoding") == encoding
+
+    def test_two_jobs_cannot_claim_one_prefix(self, bucket: ObjectStoreDestination) -> None:
+        """Both have looked, and found nobody."""
+        if not self.conditions:
+            pytest.skip("this store ignores conditions")
+        assert bucket._mark.claim(JOB)
+        assert not bucket._mark.claim(OTHER)
+        with pytest.raises(FolderInUse, match=JOB):
+            bucket.prepare(OTHER)
+        before = bucket._mark.read()
+        assert before is not None
+        assert bucket._mark.change(before, closed=True)
+        assert not bucket._mark.change(before, closed=False)
+
+    def test_a_part_that_is_committed_late_goes_again(self, bucket: ObjectStoreDestination) -> None:
+        bucket.prepare(JOB)
+        writer = bucket.create(bucket.part_name(JOB, "Patient-1-0123"))
+        writer.write(DATA)
+        bucket.sweep(JOB, frozenset())
+        with pytest.raises(DestinationConnectionError, match="removed meanwhile"):
+            writer.commit()
+        assert self.names(bucket) == []
+
+
+def answer(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=20) as got:
+            return got.status, got.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, b""
+
+
+class SignedUrls:
+    """For servers that check signatures."""
+
+    def test_s76_a_signed_url_is_read_by_anybody_and_a_forged_one_by_nobody(
+        self, bucket: ObjectStoreDestination
+    ) -> None:
+        bucket.prepare(JOB)
+        bucket.put(JOB, "manifest.json", DATA)
+        url = bucket.url_for("manifest.json", 60)
+        assert answer(url) == (200, DATA)
+        assert answer(url.replace("manifest.json", "manifest.jsoN"))[0] in (403, 404)
+        assert answer(url.partition("?")[0])[0] in (400, 401, 403, 404)
+
+
+class TestMemory(BucketSuite):
+    @pytest.fixture
+    def server(self) -> ObjectServer:
+        return ObjectServer(f"memory://{next(_numbers)}", {}, "")
+
+    def test_memory_has_no_urls(self, bucket: ObjectStoreDestination) -> None:
+        with pytest.raises(RequestError):
+            bucket.url_for("manifest.json", 60)
+
+
+@pytest.mark.xdist_group("azurite")
+class TestAzurite(BucketSuite, SignedUrls):
+    @pytest.fixture
+    def server(self, azurite_server: ObjectServer) -> ObjectServer:
+        return azurite_server
+
+
+@pytest.mark.xdist_group("moto")
+class TestMoto(BucketSuite):
+    @pytest.fixture
+    def server(self, moto_server: ObjectServer) -> ObjectServer:
+        return moto_server
+
+    def test_an_aborted_file_takes_its_parts_back(self, server: ObjectServer, bucket: ObjectStoreDestination) -> None:
+        bucket.prepare(JOB)
+        writer = bucket.create(bucket.part_name(JOB, "Patient-1-0123"))
+        writer.write(bytes(self.bulk))
+        writer.abort()
+        _, uploads = answer(f"{server.endpoint}/exports?uploads")
+        assert b"<Upload>" not in uploads
+
+
+@pytest.mark.xdist_group("rclone")
+class TestRclone(BucketSuite, SignedUrls):
+    conditions = False
+
+    @pytest.fixture
+    def server(self, rclone_server: ObjectServer) -> ObjectServer:
+        return rclone_server
