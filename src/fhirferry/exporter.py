@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 import msgspec
 
 from fhirferry.clock import system_clock
+from fhirferry.engine.access import Access, connection_hash_of, open_place
 from fhirferry.engine.connections import Connections
 from fhirferry.exporting.chain import going_on, last, linked
 from fhirferry.exporting.dry_run import DryRun as DryRun
 from fhirferry.exporting.dry_run import look_ahead
 from fhirferry.exporting.handle import ExportJob as ExportJob
 from fhirferry.exporting.kickoff import Kickoff, Way, as_refusal, kickoff, refuse_by_source, refuse_shared_folder
-from fhirferry.model.errors import DestinationConnectionError, FolderInUse, RequestError, SourceConnectionError
+from fhirferry.exporting.named import Destinations, resolve_destination
+from fhirferry.exporting.vaults import vault_opener
+from fhirferry.model.errors import (
+    DestinationConnectionError,
+    FolderInUse,
+    PermanentError,
+    RequestError,
+    SourceConnectionError,
+)
 from fhirferry.model.instant import Clock, Instant
 from fhirferry.model.job import ExportJobRecord
 from fhirferry.model.request import ExportRequest
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
     from fhirferry.engine.worker import Worker
     from fhirferry.jobs.protocol import JobStore
     from fhirferry.sources.protocol import Source
+    from fhirferry.vaults.protocol import SecretStore
+    from fhirferry.vaults.secret import DestinationSecret
 
 
 def _sqlite_source(path: str, check: bool) -> Source:
@@ -80,7 +91,14 @@ def _choose(table: Mapping[str, T], uri: str, what: str) -> tuple[T, str]:
     return table[scheme], place_of(uri)
 
 
-CONNECTIONS = Connections(open_source, open_destination)
+def open_by_secret(uri: str, secret: DestinationSecret, job_id: str) -> Destination:
+    """A destination that a job's secret opens; see `exporting.by_secret`."""
+    from fhirferry.exporting.by_secret import open_with
+
+    return open_with(uri, secret, job_id)
+
+
+CONNECTIONS = Connections(open_source, open_destination, None, open_by_secret)
 
 
 class Exporter:
@@ -93,7 +111,8 @@ class Exporter:
         print(job.status().status, job.manifest())
 
     ledger: URL, or a JobStore of your own. connections: how to open what a record names. executor: `inline`,
-    `threads:N` or `processes:N`. poll: seconds between looks at the ledger.
+    `threads:N` or `processes:N`. poll: seconds between looks at the ledger. vault: where secrets are, an address (see
+    `exporting.vaults`) or a SecretStore of your own; None is the environment. destinations: those that have names.
     """
 
     def __init__(
@@ -104,14 +123,20 @@ class Exporter:
         connections: Connections = CONNECTIONS,
         executor: str = "threads:2",
         poll: float = 1.0,
+        vault: str | SecretStore | None = None,
+        destinations: Destinations | None = None,
     ) -> None:
         self._ledger = ledger if isinstance(ledger, str) else None
+        path = ""
         if isinstance(ledger, str):
             make, path = _choose(LEDGERS, ledger, "ledger")
             self._jobs: JobStore = make(path, clock)
         else:
             self._jobs = ledger
+        if connections.open_vault is None:
+            connections = connections._replace(open_vault=vault_opener(vault, path))
         self._connections = connections
+        self._destinations = destinations or Destinations()
         self._executor = executor
         self._poll = poll
 
@@ -176,7 +201,7 @@ class Exporter:
         asked = self._seen(self._asked(request, way))
         record = asked.record
         problem = None
-        with closing(self._connections.open_destination(record.destination_uri)) as target:
+        with closing(self._destination(record)) as target:
             try:
                 target.check()
                 refuse_shared_folder(record, self._jobs)
@@ -263,7 +288,12 @@ class Exporter:
         self._jobs.close()
 
     def _asked(self, request: ExportRequest, way: Way) -> Kickoff:
-        return kickoff(request, way, self._jobs)
+        place = resolve_destination(self._destinations, way.get("destination", ""), addresses_allowed=True)
+        asked = kickoff(request, way, place, self._jobs)
+        if asked.record.destination_uri:
+            return asked
+        hash_now = connection_hash_of(asked.record, self._connections)
+        return msgspec.structs.replace(asked, record=msgspec.structs.replace(asked.record, connection_hash=hash_now))
 
     def _seen(self, asked: Kickoff) -> Kickoff:
         """What source and ledger say: with the job that it continues. RequestError."""
@@ -282,12 +312,18 @@ class Exporter:
         """What the destination says, too."""
         asked = self._seen(asked)
         try:
-            with closing(self._connections.open_destination(asked.record.destination_uri)) as target:
+            with closing(self._destination(asked.record)) as target:
                 target.check()
         except DestinationConnectionError as error:
             raise as_refusal(error) from error
         refuse_shared_folder(asked.record, self._jobs)
         return asked
+
+    def _destination(self, record: ExportJobRecord) -> Destination:
+        try:
+            return open_place(self._connections, record.destination_uri, Access.of(record))
+        except PermanentError as error:
+            raise as_refusal(error) from None
 
     def _standing(self, asked: ExportJobRecord) -> ExportJobRecord | None:
         from fhirferry.jobs.rules import standing

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_HOME = "fhirferry-data"
 DEFAULT_CONFIG = "fhirferry.toml"
+NOT_OPTIONS = frozenset({"destinations", "allow-addresses"})
+"""What the TOML file holds beside options; `exporting.named` reads it."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +209,8 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
             inner = depth < len(command)
             for key, value in level.items():
                 name = key.replace("_", "-")
+                if depth == 0 and name in NOT_OPTIONS:
+                    continue
                 if isinstance(value, dict):
                     if depth == 0 and name not in commands:
                         self._refuse(key, "table", commands)

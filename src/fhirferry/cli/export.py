@@ -13,11 +13,11 @@ from fhirferry.cli.values import (
     COUNT,
     DATA,
     DATABASE,
+    DESTINATION,
     DURATION,
     ELEMENTS,
     EXECUTOR,
     EXECUTOR_DEFAULT,
-    FOLDER,
     GROUP,
     LAYOUT,
     PATIENT,
@@ -44,7 +44,7 @@ fhirferry export --to elsewhere --dry-run
 
 @define("export", example=EXAMPLE)
 @option("--from", "source", type=DATABASE, metavar="URL", help="Store to read; without it the default store.")
-@option("--to", "destination", type=FOLDER, metavar="URL", required=True, help="Folder that receives the files.")
+@option("--to", "destination", type=DESTINATION, metavar="URL", required=True, help="Folder that receives the files.")
 @option("--all-patients", is_flag=True, section=WHOM, help="What belongs to patients; without any of these everything.")
 @option("--group", type=GROUP, metavar="ID", section=WHOM, help="What belongs to the members of this Group.")
 @option("--patient", "patients", type=PATIENT, multiple=True, metavar="ID", section=WHOM,
@@ -112,7 +112,7 @@ def command(
     asked = Asked.of(options, store, destination)
     there = os.path.exists(place_of(ledger))  # noqa: PTH110 - see settings
     if options["dry_run"] or not there:
-        with open_exporter(ledger if there else None) as exporter:
+        with open_exporter(ledger if there else None, invocation=invocation) as exporter:
             if options["dry_run"]:
                 from fhirferry.cli.export_plan import show_plan
 
@@ -122,7 +122,7 @@ def command(
     if not options["ledger"]:
         invocation.settings.make_home()
     typed = ledger_to_type(invocation, options["ledger"])
-    with open_exporter(ledger, executor=options["executor"], poll=0.2) as exporter:
+    with open_exporter(ledger, invocation=invocation, executor=options["executor"], poll=0.2) as exporter:
         asked = asked.settled(invocation, exporter)
         job, resumed = _find_or_start(invocation, exporter, asked, options["new"], typed)
         if options["detach"]:
@@ -145,7 +145,9 @@ def _find_or_start(
     except FolderInUse as error:
         from fhirferry.cli.resuming import on_ledger
 
-        destination = asked.way["destination"]
+        known = invocation.destinations.named if invocation.destinations is not None else {}
+        typed = asked.way["destination"]
+        destination = known[typed].url if typed in known else typed
         failed = [r for r in exporter.jobs() if r.destination_uri == destination and r.status == "failed"]
         if failed:
             retry = on_ledger(f"fhirferry jobs retry {failed[-1].id}", ledger)

@@ -30,7 +30,7 @@ def delete(invocation: Invocation, job_id: str, yes: bool, keep_files: bool, led
     from fhirferry.cli.opening import ledger_address, open_exporter, pick
 
     console = invocation.console
-    with open_exporter(ledger_address(invocation, ledger)) as exporter:
+    with open_exporter(ledger_address(invocation, ledger), invocation=invocation) as exporter:
         record = pick(exporter, job_id)
         job = exporter.job(record.id)
         files = [] if keep_files else list(job.files())
@@ -61,7 +61,7 @@ def prune(invocation: Invocation, older_than: float, ledger: str | None) -> Exit
     from fhirferry.cli.opening import ledger_address, open_exporter
     from fhirferry.model.instant import SECOND
 
-    with open_exporter(ledger_address(invocation, ledger)) as exporter:
+    with open_exporter(ledger_address(invocation, ledger), invocation=invocation) as exporter:
         ids = exporter.prune(invocation.clock() - int(older_than * SECOND))
     for job_id in ids:
         invocation.console.line(PrunedJobLine(job=job_id))

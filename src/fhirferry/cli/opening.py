@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fhirferry.cli.values import EXECUTOR_DEFAULT
 from fhirferry.model.errors import RequestError
@@ -62,16 +62,27 @@ def ledger_to_type(invocation: Invocation, given: str | None) -> str | None:
     return given or (invocation.settings.ledger if invocation.home_given else None)
 
 
-def open_exporter(ledger: str | None, *, executor: str = EXECUTOR_DEFAULT, poll: float = 1.0) -> closing[Exporter]:
-    """The exporter over this ledger, closed at the end of the `with` block. None: it needs none, and makes no file."""
+def open_exporter(
+    ledger: str | None,
+    *,
+    invocation: Invocation | None = None,
+    executor: str = EXECUTOR_DEFAULT,
+    poll: float = 1.0,
+) -> closing[Exporter]:
+    """The exporter over this ledger, closed at the end of the `with` block. None: it needs none, and makes no file.
+    invocation: of who opens destinations; it knows their names and where secrets are."""
     from fhirferry.exporter import Exporter  # the engine: only commands that work with jobs pay for its import
 
     if ledger is None:
         from fhirferry.clock import system_clock
         from fhirferry.jobs.memory import MemoryJobStore
 
-        return closing(Exporter(ledger=MemoryJobStore(system_clock)))
-    return closing(Exporter(ledger=ledger, executor=executor, poll=poll))
+        return closing(Exporter(ledger=MemoryJobStore(system_clock), **_ways(invocation)))
+    return closing(Exporter(ledger=ledger, executor=executor, poll=poll, **_ways(invocation)))
+
+
+def _ways(invocation: Invocation | None) -> dict[str, Any]:
+    return {} if invocation is None else {"vault": invocation.vault, "destinations": invocation.destinations}
 
 
 def open_store(invocation: Invocation, given: str | None) -> SqliteStore:

@@ -20,6 +20,7 @@ from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import Clock
 
 if TYPE_CHECKING:  # imports msgspec, which `--version` and `--help` don't need
+    from fhirferry.exporting.named import Destinations
     from fhirferry.settings import ConfigFile, Settings
 
     _ParamType = click.ParamType[Any]
@@ -166,6 +167,13 @@ def shared_options() -> list[click.Parameter]:
             callback=_keep,
             help="Folder of the default store and ledger; without it ./fhirferry-data.",
         ),
+        Setting(
+            ["--vault"],
+            metavar="ADDRESS",
+            expose_value=False,
+            callback=_keep,
+            help="Where secrets are: environment (the default), files:FOLDER, ledger, https://NAME.vault.azure.net.",
+        ),
         Setting(["-q", "--quiet"], is_flag=True, expose_value=False, callback=_keep, help="No progress, no messages."),
         Setting(["--debug"], is_flag=True, expose_value=False, callback=_keep, help="Print tracebacks of errors."),
     ]
@@ -190,6 +198,21 @@ class Invocation:
     @property
     def home_given(self) -> bool:
         return bool(self._shared.get("home"))
+
+    @property
+    def vault(self) -> str | None:
+        """Where secrets are; None: in the environment."""
+        return self._shared.get("vault")
+
+    @property
+    def destinations(self) -> Destinations | None:
+        """Those that the configuration gives names to; None where it gives none. RequestError."""
+        if self.config is None or "destinations" not in self.config.content:
+            return None
+        from fhirferry.cli.values import destination_url
+        from fhirferry.exporting.named import read_destinations
+
+        return read_destinations(self.config, destination_url)
 
     @property
     def settings(self) -> Settings:

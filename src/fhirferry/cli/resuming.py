@@ -56,7 +56,7 @@ def command_for(record: ExportJobRecord, ledger: str | None, executor: str = EXE
         "--from",
         short_place(record.source_uri),
         "--to",
-        short_place(record.destination_root or record.destination_uri),
+        record.destination_name or short_place(record.destination_root or record.destination_uri),
     ]
     if request.group_id is not None:
         words += ["--group", request.group_id]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from fhirferry.cli.options import Parsed
+import click
+
+from fhirferry.cli.options import Invocation, Parsed
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import parse_instant
 from fhirferry.model.quantity import parse_duration, parse_size
@@ -21,10 +24,25 @@ def _database(text: str) -> str:
     return database_url(text)
 
 
-def _folder(text: str) -> str:
-    from fhirferry.settings import destination_url  # see _database
+def destination_url(text: str) -> str:
+    """The recorded form of an address that was typed. RequestError."""
+    from fhirferry import settings  # see _database
 
-    return destination_url(text)
+    return settings.destination_url(text)
+
+
+class _Named(Parsed):
+    """A destination: a name that the configuration gives to one, or an address. ./NAME is always a folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value, param, ctx) if ctx is None or not self._is_named(value, param, ctx) else value
+
+    def _is_named(self, value: Any, param: click.Parameter | None, ctx: click.Context) -> bool:
+        try:
+            known = ctx.ensure_object(Invocation).destinations
+        except RequestError as error:
+            self.fail(error.message, param, ctx)
+        return known is not None and value in known.named
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -81,7 +99,8 @@ DURATION = Parsed("duration", parse_duration)
 SINCE = Parsed("instant", _since)
 UNTIL = Parsed("instant", lambda text: parse_instant(text, round_up=True))
 DATABASE = Parsed("url", _database)
-FOLDER = Parsed("url", _folder)
+FOLDER = Parsed("url", destination_url)
+DESTINATION = _Named("url", destination_url)
 TYPES = Parsed("types", _names)
 ELEMENTS = Parsed("elements", _names)
 DATA = Parsed("data", _names)

@@ -53,7 +53,7 @@ def command(
     address = ledger_address(invocation, ledger) if ledger else ledger_to_make(invocation, None)
     if not ledger:
         invocation.settings.make_home()
-    with open_exporter(address, executor=executor, poll=poll) as exporter:
+    with open_exporter(address, invocation=invocation, executor=executor, poll=poll) as exporter:
         progress = Progress(console, invocation.clock, named=True, changed=changed)
         with stop_on_signal(console, STOPPING) as stop:
             worker = exporter.worker(

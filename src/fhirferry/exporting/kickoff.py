@@ -7,6 +7,7 @@ from typing import Required, TypedDict
 
 import msgspec
 
+from fhirferry.exporting.named import Place
 from fhirferry.exporting.patient_list import PatientList, settle
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model.errors import (
@@ -19,7 +20,7 @@ from fhirferry.model.errors import (
 )
 from fhirferry.model.instant import Instant
 from fhirferry.model.job import ExportJobRecord, JobSettings
-from fhirferry.model.layout import parse_layout
+from fhirferry.model.layout import Layout, parse_layout
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.protocol import Source
 from fhirferry.transforms.asking import canonical, refuse_problems
@@ -31,7 +32,9 @@ _PLAIN_MEMBERS = {"since": None, "new_members": "since", "left_members": "keep"}
 class Way(TypedDict, total=False):
     """What a kick-off is given beside its request.
 
-    source, destination: URLs. settings: None for the defaults; its `layout` is made from this one's. requestor: who asks.
+    source: URL. destination: URL, or the name of one that the operator configured; may be left out where a secret says it.
+    secret: name of a secret that was made for this job: it opens the destination, and is deleted with the job (S9, S29).
+    settings: None for the defaults; its `layout` is made from this one's. requestor: who asks.
     layout: folders below the destination, with the tags `<timestamp>`, `<id>` and `<resourcename>` (S65).
     patients: the ids that `request.patient_list` stands for, or those that the request is to be narrowed to; any number.
     More than `patient_list.IN_REQUEST` are kept beside the record, named here or in the request.
@@ -39,7 +42,8 @@ class Way(TypedDict, total=False):
     """
 
     source: Required[str]
-    destination: Required[str]
+    destination: str
+    secret: str
     settings: JobSettings | None
     requestor: str
     layout: str
@@ -62,28 +66,46 @@ class Kickoff(msgspec.Struct, frozen=True, kw_only=True):
         return jobs.find_or_create(self.record, patients=self.patients or ())
 
 
-def kickoff(request: ExportRequest, way: Way, jobs: JobStore) -> Kickoff:
-    """Equal ones have equal hashes, whatever spelling they came in. RequestError for what is wrong by itself; what the
-    source, the destination and the ledger say of it is the front door's to ask."""
+def kickoff(request: ExportRequest, way: Way, place: Place, jobs: JobStore) -> Kickoff:
+    """place: what the way's destination means. Equal ones have equal hashes, whatever spelling they came in. RequestError
+    for what is wrong by itself; what the source, the destination and the ledger say of it is the front door's to ask."""
     import os
 
     request, listed = settle(request, way.get("patients"))
     request = canonical(request)
     settings, layout = way.get("settings") or JobSettings(), parse_layout(way.get("layout", ""))
     job_id, now, requestor = os.urandom(6).hex(), jobs.now(), way.get("requestor", "")
+    _refuse_place(place, way.get("secret"), layout)
     record = ExportJobRecord(
         id=job_id,
         request=request,
         requestor=requestor,
         hash=request.hash(requestor),
         source_uri=way["source"],
-        destination_uri=layout.folder(way["destination"], now, job_id),
-        destination_root=way["destination"],
+        destination_uri=layout.folder(place.uri, now, job_id),
+        destination_root=place.uri,
+        destination_name=place.name,
+        secret_name=place.secret or way.get("secret"),
         continues=way.get("continues"),
         settings=msgspec.structs.replace(settings, layout=layout.files),
         queued_time=now,
     )
     return Kickoff(record=record, patients=listed)
+
+
+def _refuse_place(place: Place, secret: str | None, layout: Layout) -> None:
+    if secret is not None:
+        from fhirferry.vaults.protocol import check_name
+
+        check_name(secret)
+    if not place.uri and secret is None:
+        raise RequestError("an export needs a destination: its URL or name, or a secret that says which")
+    if place.name is not None and secret is not None:
+        raise RequestError(
+            f"the destination {place.name!r} is opened as it was configured; give no secret, or the destination's URL"
+        )
+    if not place.uri and layout.job:
+        raise RequestError("without a URL the job has a place of its own; leave <timestamp> and <id> out of the layout")
 
 
 def refuse_by_source(request: ExportRequest, source: Source, now: Instant) -> None:
