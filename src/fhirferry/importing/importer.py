@@ -82,6 +82,7 @@ def import_paths(
     force: also replace current versions that have a later lastUpdated. on_bad(path, line, reason): line is 1-based,
     0 = the file as a whole. on_progress(totals): after every batch; the totals are those returned in the end.
 
+    What Provenance is about is indexed at the end; cut off before, whoever needs it does it.
     A batch that is in the store stays there, whatever happens next; doing all of it again changes nothing, because
     what is equal makes no new version. Raises RequestError for a path that does not exist, and what the store raises.
     """
@@ -103,6 +104,10 @@ def import_paths(
             committed()
     if committed is not None:
         on_progress(totals)
+    if "Provenance" in totals.types:
+        from fhirferry.store import provenance
+
+        provenance.index(store)  # else the first export of a few patients would do it, and nobody knew what takes so long
     return totals
 
 

@@ -1,8 +1,8 @@
-"""Which Provenance refers to which resource: an index of targets that is filled when a job first needs it.
+"""Which Provenance refers to which resource: an index of targets, apart from writing.
 
-Importing knows nothing of it, so that a store that never exports Provenance by its targets pays nothing. `state.targets`
-holds up to which key the versions of Provenance are in; `index` goes on from there in small transactions, and whoever
-asks calls it first. From the first call on pruning keeps the index true: a deletion is about what its predecessor was
+Whoever writes a version knows nothing of it, so that a store without Provenance pays nothing. `state.targets` holds up to
+which key the versions of Provenance are in; `index` goes on from there in small transactions: an import at its end, and
+whoever asks, first of all. From the first call on pruning keeps the index true: a deletion is about what its predecessor was
 about, also when that one is gone. (A predecessor that was pruned before the first call leaves a deletion about nothing
 that is known: only those who had it by a Patient among its targets are told.)
 """

@@ -12,6 +12,7 @@ import pytest
 
 from fhirferry.importing.importer import ImportTotals, import_paths
 from fhirferry.model.errors import RequestError
+from fhirferry.store import provenance
 from fhirferry.store.sqlite import SqliteStore
 from tests.unit.importing.conftest import basic
 
@@ -95,3 +96,12 @@ def test_what_was_written_is_durable_and_waited_for_when_reading_fails_later(tmp
         with pytest.raises(RequestError, match="no such file"):
             load(store, tmp_path / "a.ndjson", *[empty] * 64, tmp_path / "none.ndjson")
         assert store.info().types["Basic"].resources >= 17_500
+
+
+def test_b45_what_provenance_is_about_is_indexed_by_the_import_not_by_the_first_export(tmp_path: Path) -> None:
+    (tmp_path / "p.ndjson").write_text('{"resourceType":"Provenance","id":"x","target":[{"reference":"Basic/1"}]}\n')
+    with SqliteStore(str(tmp_path / "store.db"), clock=lambda: 10**15, create=True) as store:
+        load(store, tmp_path / "p.ndjson")
+        assert provenance.index(store) == 0, "nothing is left to do"
+        with store.reading() as db:
+            assert db.execute("select reference from target").fetchall() == [(b"Basic/1",)]
