@@ -84,6 +84,16 @@ def test_a_rotation_that_meets_a_secret_it_cannot_read_changes_none(vault: Ledge
     assert vault.get("a").reveal() == "1"
 
 
+def test_a_rotation_that_cannot_be_written_to_its_end_changes_none(vault: LedgerSecretStore, path: Path) -> None:
+    for name in "ab":
+        vault.set(name, Secret(name))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("create trigger t before update on secret when new.name = 'b' begin select raise(abort, 'no'); end")
+    with closing(LedgerSecretStore(path, [NEW, OLD])) as both, pytest.raises(SecretStoreError, match="no"):
+        both.rotate()
+    assert [vault.get(name).reveal() for name in "ab"] == ["a", "b"]
+
+
 def test_a_secret_that_somebody_moves_to_another_name_is_refused(vault: LedgerSecretStore, path: Path) -> None:
     vault.set("a", Secret("1"))
     with closing(sqlite3.connect(path)) as db, db:
