@@ -13,6 +13,7 @@ from fhirferry.store import cohorts
 from fhirferry.store.sqlite import SqliteStore
 from fhirferry.testing.cohort_suite import CohortSuite
 from fhirferry.testing.hints_suite import HintsSuite
+from fhirferry.testing.history_suite import HistorySuite
 from fhirferry.testing.named_suite import NamedSuite
 from fhirferry.testing.organised_suite import OrganisedSuite
 from fhirferry.testing.provenance_suite import ProvenanceSuite
@@ -20,7 +21,9 @@ from fhirferry.testing.share_suite import ShareSuite
 from fhirferry.testing.source_suite import Dock, SourceSuite, Ticking
 
 
-class TestMemorySource(SourceSuite, CohortSuite, ShareSuite, HintsSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
+class TestMemorySource(
+    SourceSuite, CohortSuite, ShareSuite, HintsSuite, HistorySuite, NamedSuite, OrganisedSuite, ProvenanceSuite
+):
     @pytest.fixture
     def dock(self) -> Dock:
         clock = Ticking()
@@ -43,7 +46,9 @@ def store_dock(path: str) -> Iterator[Dock]:
         source.close()
 
 
-class TestStoreSource(SourceSuite, CohortSuite, ShareSuite, HintsSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
+class TestStoreSource(
+    SourceSuite, CohortSuite, ShareSuite, HintsSuite, HistorySuite, NamedSuite, OrganisedSuite, ProvenanceSuite
+):
     """Cohorts are read patient by patient."""
 
     @pytest.fixture
@@ -52,7 +57,9 @@ class TestStoreSource(SourceSuite, CohortSuite, ShareSuite, HintsSuite, NamedSui
         yield from store_dock(str(tmp_path / "store.sqlite"))
 
 
-class TestStoreSourceWide(CohortSuite, ShareSuite, HintsSuite, NamedSuite, OrganisedSuite, ProvenanceSuite):
+class TestStoreSourceWide(
+    CohortSuite, ShareSuite, HintsSuite, HistorySuite, NamedSuite, OrganisedSuite, ProvenanceSuite
+):
     """Cohorts are read in the order on disk."""
 
     @pytest.fixture

@@ -1,8 +1,9 @@
 """The manifest: what a finished export consists of (B64-B88; version 3 of the Bulk Data guide, readable by 1 and 2).
 
 What goes beyond HL7's text lies in `extension` objects, as B87 allows: of the manifest `fhirferry` with the job's id,
-that of the job which it continues, and the release of FHIR where that is not R4; of a file `sha256` (hex) and `bytes` of
-the stored file, `rawBytes` of its NDJSON. Files of organised output have no type (B73).
+that of the job which it continues, after what instant it has superseded versions where it has some, and the release of FHIR
+where that is not R4; of a file `sha256` (hex) and `bytes` of the stored file, `rawBytes` of its NDJSON, and `history` where it
+holds superseded versions: such files follow the others of `output`. Files of organised output have no type (B73).
 """
 
 from __future__ import annotations
@@ -34,8 +35,13 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
     if not record.sealed or record.transaction_time is None:
         raise IllegalStep(f"job {record.id} is not sealed: its list of files is not final, so there is no manifest yet")
     release = record.request.release
-    about = {"job": record.id, "continues": record.continues, "release": release if release != "R4" else None}
-    lists: dict[str, list[dict[str, object]]] = {kind.value: [] for kind in Kind}
+    about = {
+        "job": record.id,
+        "continues": record.continues,
+        "release": release if release != "R4" else None,
+        "historyAfter": None if record.history_after is None else format_instant(record.history_after),
+    }
+    lists: dict[str, list[dict[str, object]]] = {list_of(kind): [] for kind in Kind}
     following = _following(files)
     for file in _ordered(files):
         item = {
@@ -43,9 +49,14 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
             "url": file.name,
             "count": file.count,
             "continuesInFile": following.get(file.name),
-            "extension": {"sha256": file.sha256, "bytes": file.bytes, "rawBytes": file.raw_bytes},
+            "extension": {
+                "sha256": file.sha256,
+                "bytes": file.bytes,
+                "rawBytes": file.raw_bytes,
+                **({"history": True} if file.kind is Kind.HISTORY else {}),
+            },
         }
-        lists[file.kind.value].append({name: value for name, value in item.items() if value is not None})
+        lists[list_of(file.kind)].append({name: value for name, value in item.items() if value is not None})
     organised = record.request.organize_output_by
     document = {
         "transactionTime": format_instant(record.transaction_time),
@@ -56,6 +67,11 @@ def manifest(record: ExportJobRecord, files: Sequence[OutputFile]) -> bytes:
         "extension": {"fhirferry": {name: value for name, value in about.items() if value is not None}},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def list_of(kind: Kind) -> str:
+    """The list of the manifest that names a file."""
+    return Kind.OUTPUT.value if kind is Kind.HISTORY else kind.value
 
 
 def sha256sums(files: Sequence[OutputFile], manifest_bytes: bytes | None = None) -> bytes:
@@ -119,7 +135,8 @@ def _name(url: str) -> str:
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A manifest as read. items: outputs, then deleted, then errors. request: empty where a server leaves it out.
     job: id of the export job that wrote it, None for other servers' exports. continues: of the one whose T is its `_since`,
-    where it says so. release: of FHIR, for what names mean. organised_by: the type of `organizeOutputBy` (B77)."""
+    where it says so. release: of FHIR, for what names mean. organised_by: the type of `organizeOutputBy` (B77).
+    history_after: it has the versions that were superseded after this; None for none, or where it does not say so."""
 
     transaction_time: Instant
     request: str
@@ -129,6 +146,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     continues: str | None = None
     release: str = "R4"
     organised_by: str | None = None
+    history_after: Instant | None = None
 
 
 class _Item(msgspec.Struct, frozen=True, rename="camel"):
@@ -159,6 +177,7 @@ class _FileFacts(msgspec.Struct, frozen=True, rename="camel"):
     sha256: str | None = None
     bytes: int | None = None
     raw_bytes: int | None = None
+    history: bool = False
 
 
 def read_manifest(data: bytes) -> Manifest:
@@ -175,6 +194,7 @@ def read_manifest(data: bytes) -> Manifest:
         raise RequestError("this manifest is one of several pages (it has a `link` to the next); give the whole one")
     lists = ((Kind.OUTPUT, document.output), (Kind.DELETED, document.deleted), (Kind.ERROR, document.error))
     organised = document.output_organized_by is not None
+    history_after = _ours(document.extension, "historyAfter")
     return Manifest(
         transaction_time=parse_instant(document.transaction_time),
         request=document.request,
@@ -188,6 +208,7 @@ def read_manifest(data: bytes) -> Manifest:
         continues=_ours(document.extension, "continues"),
         release=_ours(document.extension, "release") or "R4",
         organised_by=document.output_organized_by,
+        history_after=None if history_after is None else parse_instant(history_after),
     )
 
 
@@ -203,7 +224,7 @@ def _read_item(kind: Kind, item: _Item, fixed: str | None) -> ManifestItem:
         except msgspec.ValidationError as error:
             raise RequestError(f"the manifest's facts about {item.url!r} cannot be read: {error}") from None
     return ManifestItem(
-        kind=kind,
+        kind=Kind.HISTORY if facts.history and kind is Kind.OUTPUT else kind,
         type=named,
         url=item.url,
         count=item.count,

@@ -132,7 +132,7 @@ class JobLine(Line, frozen=True, kw_only=True, tag="job"):
 
 
 class FileLine(Line, frozen=True, kw_only=True, tag="file"):
-    """A listed file of a job. kind: output, deleted or error. resource_type: of its lines."""
+    """A listed file of a job. kind: output, history (superseded versions), deleted or error. resource_type: of its lines."""
 
     job: str
     kind: str
@@ -169,7 +169,7 @@ class Sum(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, files: Sequence[OutputFile]) -> Sequence[Sum]:
-        """One per kind and type, output first, then deleted, then error; by type."""
+        """One per kind and type, output first, then history, deleted, error; by type."""
         groups: dict[tuple[int, str], list[OutputFile]] = {}
         order = list(Kind)
         for file in files:

@@ -27,13 +27,15 @@ class FindingLine(Line, frozen=True, kw_only=True, tag="finding"):
 
 class VerifyLine(Line, frozen=True, kw_only=True, tag="verify"):
     """How `verify` ended. outcome: holds, differs or cannot-tell. findings: how many of each kind; the first of each
-    kind came as lines of their own. compared: resources and deletions of the store, null without --against."""
+    kind came as lines of their own. versions: superseded ones. compared: resources, versions and deletions of the store, null
+    without --against."""
 
     outcome: str
     job: str | None
     transaction_time: str | None
     files: int
     resources: int
+    versions: int
     deletions: int
     issues: int
     bytes: int
@@ -49,6 +51,7 @@ class VerifyLine(Line, frozen=True, kw_only=True, tag="verify"):
             transaction_time=instant(report.transaction_time),
             files=report.files,
             resources=report.resources,
+            versions=report.versions,
             deletions=report.deletions,
             issues=report.issues,
             bytes=report.bytes,

@@ -52,7 +52,7 @@ def result_page(record: ExportJobRecord, sums: Sequence[Sum], seconds: float, wr
         f"in {format_duration(seconds)}{per_second}{how}.",
         f"As of {format_instant(t)}; what comes later: --since {format_instant(onwards(record))}",
     ]
-    names = {"output": "", "deleted": " (deleted)", "error": " (error)"}
+    names = {"output": "", "history": " (history)", "deleted": " (deleted)", "error": " (error)"}
     if sums:
         rows = [(s.resource_type + names[s.kind], f"{s.files:,}", f"{s.count:,}", format_size(s.bytes)) for s in sums]
         lines.append(table(("TYPE", "FILES", "LINES", "SIZE"), rows, right=(1, 2, 3)))

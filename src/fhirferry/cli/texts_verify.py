@@ -23,6 +23,7 @@ def verify_page(report: VerifyReport) -> str:
     read = [
         counted(report.files, "file"),
         counted(report.resources, "resource"),
+        *([counted(report.versions, "earlier version")] if report.versions else []),
         counted(report.deletions, "deletion"),
         format_size(report.raw_bytes),
     ]

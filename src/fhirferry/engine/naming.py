@@ -1,6 +1,7 @@
 """What exported lines name for the next round: resources that they refer to, and the Provenance of themselves.
 
-Taken from the lines as they go out: what a filter left behind names nothing, and what `_elements` cut away neither.
+Taken from the lines as they go out: what a filter left behind names nothing, and what `_elements` cut away neither. Nor do
+superseded versions: what comes along is what T shows.
 """
 
 from __future__ import annotations

@@ -26,6 +26,6 @@ def goes_on(batch: Sequence[Partition], partition: Partition, record: ExportJobR
         return False
     lines = lines_of(partition.plan)
     same = list(takewhile(lambda each: lines_of(each.plan) == lines, reversed(batch)))
-    filtered = record.request.selective and partition.plan.kind is Kind.OUTPUT
+    filtered = record.request.selective and partition.plan.kind in (Kind.OUTPUT, Kind.HISTORY)
     known = [each.plan.bytes for each in same if each.continuation is None and not filtered]
     return bool(same) and sum(known) < record.settings.min_file_size

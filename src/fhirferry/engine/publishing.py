@@ -17,12 +17,12 @@ from fhirferry.model.layout import folder_of
 from fhirferry.model.output import OutputFile
 from fhirferry.model.partition import Kind
 
-_FOLDER = {Kind.DELETED: "deleted", Kind.ERROR: "error"}
+_FOLDER = {Kind.HISTORY: "history", Kind.DELETED: "deleted", Kind.ERROR: "error"}
 
 
 def final_name(file: OutputFile, sequence: int, settings: JobSettings) -> str:
-    """`Patient-1.ndjson`, in the folders of the layout (S65); deletions and issues lie in folders of their own, the same in
-    every layout, so that whoever reads the others reads resources only."""
+    """`Patient-1.ndjson`, in the folders of the layout (S65); superseded versions, deletions and issues lie in folders of their
+    own, the same in every layout, so that whoever reads the others reads each resource once, as it is at T (B96)."""
     return f"{_stem(file.kind, file.type, settings)}-{sequence}{_suffix(settings)}"
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from fhirferry.engine import history
 from fhirferry.engine.access import Access, forget, open_place
 from fhirferry.engine.blocks import left_out
 from fhirferry.engine.book import Book
@@ -114,6 +115,7 @@ class ExportTask:
                 moment = self._begin(source)
             else:
                 source.renew(book.record.id, moment)
+                history.go_on(source, book.record)
                 self._select(source, moment)
             partitions, files = book.resume()
             publish(destination, files)  # a predecessor may have died between commit and rename
@@ -140,7 +142,8 @@ class ExportTask:
         book, request = self._book, self._book.record.request
         moment = source.snapshot(book.record.id)
         reach("snapshot-pinned")
-        issues = ignored(request) + left_out(source, request, moment)
+        after, gone = history.begin(source, book.record)
+        issues = ignored(request) + left_out(source, request, moment) + gone
         if request.has_cohort:
             patients, more = meant(source, request, moment, partial(self._jobs.listed, book.record.id))
             book.put_cohort(patients)
@@ -151,9 +154,8 @@ class ExportTask:
             book.carry_named()
         said = notes(book.record.id, issues)
         totals = dict(source.totals(request, moment, book.record.id))
-        book.save(
-            msgspec.structs.replace(book.record, transaction_time=moment, totals=totals, partitions=len(said)), said
-        )
+        fixed = msgspec.structs.replace(book.record, transaction_time=moment, history_after=after)
+        book.save(msgspec.structs.replace(fixed, totals=totals, partitions=len(said)), said)
         reach("snapshot-saved")
         return moment
 

@@ -85,9 +85,10 @@ class _Verification:
             return self._result(None, None)
         listed = self._files(manifest, folder, sums, with_digests=against is not None)
         self._unlisted(folder, listed, sums, manifest_name)
-        compared = None
+        shown = None
         if against is not None:
-            compared = read_source(against, manifest, recorded, self._spill.add, self._report, self._progress)
+            shown = read_source(against, manifest, recorded, self._spill.add, self._report, self._progress)
+        compared = None if shown is None else shown.keys
         keys = sum(check.keys for check in self._checks) + (compared or 0)
         compare(
             self._spill.buckets(),
@@ -95,6 +96,7 @@ class _Verification:
             self._report,
             with_source=compared is not None,
             organised=manifest.organised_by is not None,
+            all_versions=shown is None or shown.all_versions,
             progress=lambda done: self._progress(Step(stage="keys", done=done, total=keys)),
         )
         return self._result(manifest, compared)
@@ -107,6 +109,7 @@ class _Verification:
             transaction_time=manifest.transaction_time if manifest else None,
             files=len(self._checks),
             resources=sum(check.keys for check in by_kind[Kind.OUTPUT]),
+            versions=sum(check.keys for check in by_kind[Kind.HISTORY]),
             deletions=sum(check.keys for check in by_kind[Kind.DELETED]),
             issues=sum(check.lines for check in by_kind[Kind.ERROR]),
             bytes=sum(check.stored_bytes for check in self._checks),

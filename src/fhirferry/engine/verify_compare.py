@@ -7,12 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_file import FileCheck
 from fhirferry.engine.verify_findings import FindingKind, Findings
-from fhirferry.engine.verify_shapes import BLOCK, DELETED, OUTPUT, PLACED, SOURCE_DELETED, SOURCE_OUTPUT, SOURCE_PLACED
+from fhirferry.engine.verify_shapes import (
+    BLOCK,
+    DELETED,
+    FORMER,
+    OUTPUT,
+    PLACED,
+    SOURCE_DELETED,
+    SOURCE_FORMER,
+    SOURCE_OUTPUT,
+    SOURCE_PLACED,
+)
 from fhirferry.model.partition import Kind
 
 _Seen = dict[str, Entry]
 _Placed = dict[tuple[str, bytes], Entry]
 """By key and whose block."""
+_Versions = dict[tuple[str, bytes], list[Entry]]
+"""By key and digest."""
 
 
 def compare(
@@ -22,11 +34,13 @@ def compare(
     *,
     with_source: bool,
     organised: bool = False,
+    all_versions: bool = True,
     progress: Callable[[int], None],
 ) -> None:
     """Report what is wrong with the keys. Entries of a key are in one bucket; `files` by the numbers in the entries.
-    organised: the source gave blocks. progress: told how many keys were compared, after every bucket."""
-    comparison = _Comparison(files, report, organised)
+    organised: the source gave blocks. all_versions: it has all superseded versions that the files can have. progress: told
+    how many keys were compared, after every bucket."""
+    comparison = _Comparison(files, report, organised, all_versions)
     for bucket in buckets:
         comparison.take(bucket, with_source=with_source)
         progress(comparison.seen)
@@ -39,28 +53,34 @@ def compare(
 
 
 class _Comparison:
-    def __init__(self, files: Sequence[FileCheck], report: Findings, organised: bool) -> None:
+    def __init__(self, files: Sequence[FileCheck], report: Findings, organised: bool, all_versions: bool) -> None:
         self.unread = 0
         self.seen = 0
         self._files = files
         self._report = report
         self._organised = organised
+        self._all_versions = all_versions
 
     def take(self, bucket: Iterable[Entry], *, with_source: bool) -> None:
         sides: tuple[_Seen, ...] = ({}, {}, {}, {}, {})
         blocks: dict[int, _Placed] = {PLACED: {}, SOURCE_PLACED: {}, BLOCK: {}}
+        versions: dict[int, _Versions] = {FORMER: {}, SOURCE_FORMER: {}}
         firsts = [seen.setdefault for seen in sides]
         for entry in bucket:
+            if entry.side in versions:
+                versions[entry.side].setdefault((entry.key, entry.digest), []).append(entry)
+                continue
             if entry.side < PLACED:
                 first = firsts[entry.side](entry.key, entry)
             else:
                 first = blocks[entry.side].setdefault((entry.key, entry.digest), entry)
             if first is not entry:
                 self._doubled(first, entry)
-        self.seen += sum(map(len, sides))
+        self.seen += sum(map(len, sides)) + sum(map(len, versions.values()))
         output, deleted, source, source_deleted, unreadable = sides
         for key in sorted(output.keys() & deleted.keys()):
             self._at(FindingKind.DELETED_AND_PRESENT, output[key], f"also deleted in {self._place(deleted[key])}")
+        self._versions(versions[FORMER], versions[SOURCE_FORMER] if with_source else None)
         if with_source:
             self._against(output, source, unreadable)
             self._against_deleted(deleted, source_deleted)
@@ -107,6 +127,17 @@ class _Comparison:
             if key in source:
                 said = f"the source does not have it in the block of {whose.decode()}"
                 self._at(FindingKind.EXTRA, placed[key, whose], said)
+
+    def _versions(self, former: _Versions, source: _Versions | None) -> None:
+        """Of superseded versions the same bytes may have been there twice: what was overwritten with force came back."""
+        for what in sorted(former.keys() | (source or {}).keys()):
+            ours, theirs = former.get(what, []), (source or {}).get(what, [])
+            for again in ours[max(1, len(theirs)) :]:
+                self._at(FindingKind.DOUBLED, again, f"already in {self._place(ours[0])}")
+            if source is not None and len(ours) < len(theirs):
+                self._report(FindingKind.MISSING, "the source has this superseded version", key=what[0])
+            if source is not None and not theirs and self._all_versions:
+                self._at(FindingKind.EXTRA, ours[0], "the source does not have this superseded version")
 
     def _at(self, kind: FindingKind, entry: Entry, message: str) -> None:
         self._report(kind, message, file=self._files[entry.file].name, line=entry.line, key=entry.key)

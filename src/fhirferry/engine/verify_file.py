@@ -19,15 +19,19 @@ from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_findings import FindingKind, Findings
 from fhirferry.engine.verify_shapes import (
     DELETED,
+    FORMER,
     LONGEST_ID,
     OUTPUT,
     Bundle,
     Head,
+    Version,
     decode_bundle,
     decode_head,
+    decode_version,
     deleted_keys,
     digest_of,
     key_of,
+    version_key,
 )
 from fhirferry.model.errors import RequestError
 from fhirferry.model.instant import Instant, format_instant, parse_instant
@@ -37,7 +41,7 @@ MIB = 1 << 20
 LONGEST_LINE = 96 * MIB
 """A longer line is not checked and said to be unchecked: memory is bounded whatever a file holds."""
 
-_Shape = TypeVar("_Shape", Head, Bundle)
+_Shape = TypeVar("_Shape", Head, Version, Bundle)
 Span = tuple[bytes, int, int]
 """A buffer, and the part of it to look at: from, to."""
 
@@ -91,7 +95,12 @@ class FileCheck:
     def run(self, chunks: Iterator[bytes], progress: Callable[[], None]) -> None:
         """Read it all; `progress` is called as stored bytes come, and at the end."""
         stored = self._count(chunks, progress)
-        check = {Kind.OUTPUT: self._resources, Kind.DELETED: self._deletions, Kind.ERROR: self._outcomes}[self.kind]
+        check = {
+            Kind.OUTPUT: self._resources,
+            Kind.HISTORY: self._versions,
+            Kind.DELETED: self._deletions,
+            Kind.ERROR: self._outcomes,
+        }[self.kind]
         try:
             for span in self._spans(gunzip(stored) if self.name.endswith(".gz") else stored):
                 check(span)
@@ -203,6 +212,23 @@ class FileCheck:
             if digests:
                 digest = digest_of(line)
             entries.append(Entry(key, OUTPUT, number, self.lines, digest))
+        self.keys += len(entries)
+        self._add(entries)
+
+    def _versions(self, span: Span) -> None:
+        """Of each resource there may be many."""
+        entries = []
+        for head, line in self._decoded(span, decode_version):
+            if head.resourceType != self._wanted:
+                self._wrong_type(head.resourceType)
+                continue
+            if not head.id:
+                self._say(FindingKind.NO_ID, "the resource has no id", self.lines)
+                continue
+            key = version_key(head)
+            if head.meta is not None:
+                self._in_time(head.meta.lastUpdated, key)
+            entries.append(Entry(key, FORMER, self.number, self.lines, digest_of(line)))
         self.keys += len(entries)
         self._add(entries)
 

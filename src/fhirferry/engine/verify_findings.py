@@ -73,9 +73,10 @@ class Outcome(StrEnum):
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The result. files: read. resources: with type and id, in output files; deletions: in deleted files; issues: lines
-    of error files. bytes: as stored, raw_bytes: of NDJSON. compared: resources and deletions that the source showed,
-    None without one. counts: every finding, by kind; findings: the first of each kind, in the order they were found.
+    """The result. files: read. resources: with type and id, in output files; versions: superseded ones, in theirs; deletions:
+    in deleted files; issues: lines of error files. bytes: as stored, raw_bytes: of NDJSON. compared: resources, versions and
+    deletions that the source showed, None without one. counts: every finding, by kind; findings: the first of each kind, in
+    the order they were found.
     """
 
     job: str | None
@@ -83,6 +84,7 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     transaction_time: Instant | None
     files: int
     resources: int
+    versions: int = 0
     deletions: int
     issues: int
     bytes: int

@@ -10,9 +10,11 @@ from fhirferry.model.errors import RequestError
 
 LONGEST_ID = 64  # FHIR's; a longer one is kept as its checksum, so that no list of keys grows with their length
 
-OUTPUT, DELETED, SOURCE_OUTPUT, SOURCE_DELETED, UNREADABLE, PLACED, SOURCE_PLACED, BLOCK = range(8)
+OUTPUT, DELETED, SOURCE_OUTPUT, SOURCE_DELETED, UNREADABLE, PLACED, SOURCE_PLACED, BLOCK, FORMER, SOURCE_FORMER = range(
+    10
+)
 """Sides of an Entry: where a key was seen. UNREADABLE: the source has it and cannot read it. Of organised output besides:
-PLACED: in whose block it was seen (that is the digest then); BLOCK: the Patient whose block begins."""
+PLACED: in whose block it was seen (that is the digest then); BLOCK: the Patient whose block begins. FORMER: a version."""
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -25,6 +27,18 @@ class Head(msgspec.Struct, gc=False):
     resourceType: str = ""  # noqa: N815 - FHIR's spelling
     id: str = ""
     meta: _Meta | None = None
+
+
+class _VersionMeta(_Meta, gc=False):
+    versionId: str = ""  # noqa: N815
+
+
+class Version(msgspec.Struct, gc=False):
+    """What verifying needs of a superseded version."""
+
+    resourceType: str = ""  # noqa: N815 - FHIR's spelling
+    id: str = ""
+    meta: _VersionMeta | None = None
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -45,6 +59,7 @@ class Bundle(msgspec.Struct, gc=False):
 
 
 decode_head = msgspec.json.Decoder(Head).decode
+decode_version = msgspec.json.Decoder(Version).decode
 decode_bundle = msgspec.json.Decoder(Bundle).decode
 
 
@@ -53,6 +68,13 @@ def key_of(resource_type: str, resource_id: str) -> str:
     if len(resource_id) > LONGEST_ID:
         resource_id = "sha256:" + hashlib.sha256(resource_id.encode()).hexdigest()
     return f"{resource_type}/{resource_id}"
+
+
+def version_key(head: Version) -> str:
+    """`Type/id/_history/version`, bounded in length. Their bytes tell versions apart that have no number, or the same one
+    as another that somebody else gave it."""
+    number = "" if head.meta is None else head.meta.versionId
+    return f"{key_of(head.resourceType, head.id)}/_history/{number if len(number) <= LONGEST_ID else ''}"
 
 
 def digest_of(line: memoryview | bytes) -> bytes:

@@ -16,17 +16,20 @@ from fhirferry.engine.spill import Entry
 from fhirferry.engine.verify_findings import FindingKind, Findings, Progress, Step
 from fhirferry.engine.verify_shapes import (
     SOURCE_DELETED,
+    SOURCE_FORMER,
     SOURCE_OUTPUT,
     SOURCE_PLACED,
     UNREADABLE,
     decode_bundle,
     decode_head,
+    decode_version,
     deleted_keys,
     digest_of,
     key_of,
+    version_key,
 )
 from fhirferry.model.errors import GroupNotFound, PatientNotFound, RequestError, SnapshotGone
-from fhirferry.model.instant import Instant
+from fhirferry.model.instant import Instant, format_instant
 from fhirferry.model.partition import Kind, Page, PartitionPlan
 from fhirferry.model.request import ExportRequest
 from fhirferry.sources.protocol import Source
@@ -38,6 +41,13 @@ _PAGE_RESOURCES, _PAGE_BYTES = 1000, 4_000_000
 _NAMED = re.compile(r"\b[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What the source gave. keys: resources, versions and deletions. all_versions: as many as the export could have."""
+
+    keys: int
+    all_versions: bool
+
+
 def read_source(
     source: Source,
     manifest: Manifest,
@@ -45,10 +55,10 @@ def read_source(
     add: Callable[[Sequence[Entry]], None],
     report: Findings,
     progress: Progress,
-) -> int | None:
-    """Give `add` an entry per resource and deletion. How many those were; None when the source cannot show T any more
-    or the request is not one that can be repeated here (both reported as unchecked). T is pinned meanwhile, and the
-    pin released however this ends."""
+) -> Shown | None:
+    """Give `add` an entry per resource, version and deletion. None when the source cannot show T any more or the request
+    is not one that can be repeated here (both reported as unchecked). T is pinned meanwhile, and the pin released however
+    this ends."""
     until = manifest.transaction_time
     try:
         request = _request(manifest)
@@ -64,6 +74,7 @@ def read_source(
         except SnapshotGone:  # or a copy of the store, which never handed T out: after this nothing can come before it
             source.snapshot(pin)
             source.renew(pin, until)
+        all_versions = _keep_history(source, request, manifest, pin, report)
         _select(source, request, until, pin, recorded)
         totals = source.totals(request, until, pin)
         steps = {name: Step(stage="source", type=name, total=total.resources) for name, total in totals.items()}
@@ -95,7 +106,7 @@ def read_source(
         return None
     finally:
         source.release(pin)
-    return read
+    return Shown(keys=read, all_versions=all_versions)
 
 
 def _request(manifest: Manifest) -> ExportRequest:
@@ -115,6 +126,19 @@ def _must_be_known(request: ExportRequest, manifest: Manifest, recorded: Recorde
     ):
         if needs and there is None:
             raise RequestError(f"{what} is in the ledger of the export, not in its files; verify it with that ledger")
+
+
+def _keep_history(source: Source, request: ExportRequest, manifest: Manifest, pin: str, report: Findings) -> bool:
+    """Whether the source has all superseded versions that the export could have."""
+    wanted = request.history_after
+    if wanted is None:
+        return True
+    begun = wanted if manifest.history_after is None else manifest.history_after
+    kept = source.keep_history(pin, begun)
+    if kept > begun:
+        said = f"the source was pruned since: it has no versions any more that were superseded up to {format_instant(kept)}"
+        report(FindingKind.UNCHECKED, said)
+    return kept == begun
 
 
 def _select(source: Source, request: ExportRequest, until: Instant, pin: str, recorded: Recorded) -> None:
@@ -175,7 +199,7 @@ def _take(plan: PartitionPlan, page: Page, add: Callable[[Sequence[Entry]], None
         start = end + 1
         owner = next(whose, None)
         try:
-            entries += _deletions(line) if plan.kind is Kind.DELETED else _resource(line)
+            entries += _TAKEN[plan.kind](line)
             if owner is not None:
                 places.append(Entry(entries[-1].key, SOURCE_PLACED, -1, 0, owner))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RequestError):
@@ -198,3 +222,10 @@ def _resource(line: memoryview) -> tuple[Entry, ...]:
 
 def _deletions(line: memoryview) -> tuple[Entry, ...]:
     return tuple(Entry(key, SOURCE_DELETED, -1, 0) for key in deleted_keys(decode_bundle(line)))
+
+
+def _version(line: memoryview) -> tuple[Entry, ...]:
+    return (Entry(version_key(decode_version(line)), SOURCE_FORMER, -1, 0, digest_of(line)),)
+
+
+_TAKEN = {Kind.OUTPUT: _resource, Kind.HISTORY: _version, Kind.DELETED: _deletions}

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,6 +36,12 @@ class Input(msgspec.Struct, frozen=True):
 
 class _File(msgspec.Struct):
     url: str
+    extension: Any = None
+
+    @property
+    def is_history(self) -> bool:
+        """It holds superseded versions, as fhirferry's own manifests say."""
+        return isinstance(self.extension, dict) and self.extension.get("history") is True
 
 
 class _Link(msgspec.Struct):
@@ -53,7 +60,8 @@ def find_inputs(paths: Iterable[Path]) -> Iterator[Input]:
     """Files as they were named; folders recursively, sorted, without hidden ones and links to folders.
 
     A folder whose `manifest.json` lists an `output` is an export: its files in the manifest's order, deletions last;
-    its error files and whatever else lies there are left alone. Raises RequestError for a path that does not exist,
+    its error files and whatever else lies there are left alone, and so are superseded versions: they would bring back what
+    is deleted. Raises RequestError for a path that does not exist,
     or a manifest whose next page nobody would read.
     """
     for path in paths:
@@ -129,7 +137,8 @@ def _export(folder: Path, manifest: _Manifest) -> Iterator[Input]:
     if any(link.relation == "next" for link in manifest.link):
         raise RequestError(f"{folder / MANIFEST} goes on in a further manifest; name the files themselves instead")
     for file in manifest.output:
-        yield Input(_local(folder, file.url), Role.OUTPUT)
+        if not file.is_history:
+            yield Input(_local(folder, file.url), Role.OUTPUT)
     for file in manifest.deleted:
         yield Input(_local(folder, file.url), Role.DELETED)
 

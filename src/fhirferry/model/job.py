@@ -105,6 +105,7 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     destination_name: what the operator calls the destination; then the secret is the operator's too, not the job's own.
     continues: id of the completed job whose T is this one's `since`; its cohort and what it named are compared with (B29).
     transaction_time: T, fixed at the first acquisition (S46).
+    history_after: the job brings the versions that were superseded after this; None: none. Fixed with T.
     consecutive_failures: since the last commit (S23); failure_count: all (S10).
     progressed: a commit happened since the last acquisition. planned: the source has no further partition to hand out.
     sealed: no partition is open and the list of files is final; set in the same transaction as the last commit (L14).
@@ -135,6 +136,7 @@ class ExportJobRecord(msgspec.Struct, frozen=True, kw_only=True):
     end_time: Instant | None = None
     canceled_time: Instant | None = None
     transaction_time: Instant | None = None
+    history_after: Instant | None = None
     retry_after: Instant | None = None
     consecutive_failures: int = 0
     failure_count: int = 0

@@ -10,9 +10,10 @@ import msgspec
 
 
 class Kind(StrEnum):
-    """Which list of the manifest a file belongs to."""
+    """What the lines of a file are. Each kind is a list of the manifest, but HISTORY, which is part of `output`."""
 
     OUTPUT = "output"
+    HISTORY = "history"  # versions that were superseded by T: several of a resource
     DELETED = "deleted"
     ERROR = "error"
 
@@ -24,7 +25,7 @@ BLOCKS = "Patients"
 class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a source hands out when it is asked how a job can be cut.
 
-    kind: OUTPUT, or DELETED for a slice of deletions (its pages hold transaction Bundles, B82). The engine itself plans
+    kind: OUTPUT, HISTORY, or DELETED for a slice of deletions (its pages hold transaction Bundles, B82). The engine itself plans
         ERROR: issues that concern the whole request.
     resource_type: the type of the resources (of those deleted, for DELETED); BLOCKS for organised output.
     bounds: opaque to everyone but the source; plain JSON values; holds all that reading needs, T included.

@@ -103,6 +103,14 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return "latest" if "LatestProvenanceResources" in self.include_associated_data else None
 
     @property
+    def history_after(self) -> Instant | None:
+        """Superseded versions whose life ended after this come along, those of patients who are taken whole always; None:
+        none do."""
+        if "_history" not in self.include_associated_data:
+            return None
+        return 0 if self.since is None or self.new_members == "full" else self.since
+
+    @property
     def selective(self) -> bool:
         """Whether resources are left out or cut by what is in them."""
         return bool(self.type_filters or self.elements)

@@ -30,6 +30,7 @@ class MemorySource(Versions):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._pins: dict[str, tuple[Instant, Instant]] = {}
+        self._kept: dict[str, Instant] = {}
         self._cohorts: dict[str, dict[str, Share]] = {}
         self._rounds: dict[tuple[str, int], set[int]] = {}
         self._watermark = 0
@@ -41,7 +42,9 @@ class MemorySource(Versions):
         self._pins = {job: pin for job, pin in self._pins.items() if pin[1] > now}
         self._cohorts = {job: cohort for job, cohort in self._cohorts.items() if job in self._pins}
         self._rounds = {(job, round_): found for (job, round_), found in self._rounds.items() if job in self._pins}
-        bounds = [self._last_stamp, *(t for t, _ in self._pins.values()), *([] if before is None else [before])]
+        self._kept = {job: kept for job, kept in self._kept.items() if job in self._pins}
+        pinned = [t for t, _ in self._pins.values()]
+        bounds = [self._last_stamp, *pinned, *self._kept.values(), *([] if before is None else [before])]
         self._watermark = max(self._watermark, min(bounds))
         self._versions = [version for version in self._versions if version.ended > self._watermark]
 
@@ -64,8 +67,14 @@ class MemorySource(Versions):
             raise SnapshotGone("this T was never handed out here")
         self._pins[job_id] = transaction_time, self._clock() + DAY
 
+    def keep_history(self, job_id: str, after: Instant) -> Instant:
+        if job_id not in self._pins:
+            raise TransientError(f"job {job_id} has no pin")
+        return self._kept.setdefault(job_id, max(after, self._watermark))
+
     def release(self, job_id: str) -> None:
         self._pins.pop(job_id, None)
+        self._kept.pop(job_id, None)
         self._cohorts.pop(job_id, None)
         self._rounds = {place: found for place, found in self._rounds.items() if place[0] != job_id}
 
@@ -155,6 +164,8 @@ class MemorySource(Versions):
             self._cohort(job_id)
         types = sorted({version.type for version in self._versions}) if round else self._types(request)
         kinds = [Kind.OUTPUT, Kind.DELETED]
+        if request.history_after is not None and not round:
+            kinds.insert(1, Kind.HISTORY)
         if request.organize_output_by is not None:
             kinds = [Kind.DELETED]
             if after is None or after.resource_type == BLOCKS:
@@ -169,6 +180,8 @@ class MemorySource(Versions):
                     continue
                 start, after = after.bounds["to"], None
             fixed = memory_bounds.fixed(kind, name, transaction_time, request, job_id, round)
+            if kind is Kind.HISTORY:
+                fixed["kept"] = self._must_keep(job_id)
             filled, end = 0, start
             for version in self._walk(fixed):
                 if memory_bounds.position(version, fixed) > start:
@@ -184,6 +197,8 @@ class MemorySource(Versions):
             raise self._failures.pop(0)
         self._must_hold(bounds["t"])
         kind = Kind(bounds["kind"])
+        if kind is Kind.HISTORY and self._watermark > bounds["kept"]:
+            raise SnapshotGone("what was superseded is pruned")
         if bounds["type"] == BLOCKS:
             start_at = bounds["after"][1] if continuation is None else int(continuation)
             return organised.page(self._blocks(bounds), start_at, bounds["to"][1], max_resources, max_bytes)
@@ -234,6 +249,9 @@ class MemorySource(Versions):
 
     def _walk(self, bounds: Mapping[str, Any]) -> Sequence[Version]:
         """What is meant, in order."""
+        if bounds["kind"] == Kind.HISTORY:
+            was = [v for v in self._versions if v.type == bounds["type"] and self._is_former(v, bounds)]
+            return sorted(was, key=lambda version: memory_bounds.position(version, bounds))
         there = [v for v in self._versions if v.type == bounds["type"] and v.visible(bounds["t"])]
         if bounds["round"]:
             keys = self._round(bounds["job"], bounds["round"])
@@ -269,6 +287,25 @@ class MemorySource(Versions):
             return (new or joined) and bool(members) and version.body is not None and version.id == bounds["group"]
         shares = {self._cohort(bounds["job"])[ident] for ident in self._whose(version, bounds) & members}
         return bool(shares) and (new or (version.body is not None and Share.WHOLE in shares))
+
+    def _is_former(self, version: Version, bounds: Mapping[str, Any]) -> bool:
+        """It was superseded by T, and belongs to what is asked for by itself."""
+        late = version.head.changed > axis.last_instant(bounds["t"], bounds["until"])
+        if version.body is None or late or not bounds["kept"] < version.ended <= bounds["t"]:
+            return False
+        new = bounds["since"] is None or version.ended > bounds["since"]
+        if bounds["level"] == "system":
+            return new
+        if not bounds["cohort"]:
+            return new and bool(version.patients)
+        members = self._members(bounds["job"]) if version.type != "Group" else set()
+        shares = {self._cohort(bounds["job"])[ident] for ident in version.patients & members}
+        return bool(shares) and (new or Share.WHOLE in shares)
+
+    def _must_keep(self, job_id: str) -> Instant:
+        if job_id not in self._kept:
+            raise TransientError(f"what was superseded is not kept for job {job_id}")
+        return self._kept[job_id]
 
     def _is_told(self, version: Version, bounds: Mapping[str, Any]) -> bool:
         """A deletion that is."""

@@ -31,6 +31,14 @@ class Source(Protocol):
         """Drop the job's pin and its cohort. Idempotent."""
         ...
 
+    def keep_history(self, job_id: str, after: Instant) -> Instant:
+        """Let the job's pin keep superseded versions too, those whose life ended after this; returns after which they are
+        all there: later than `after` where some may have been pruned. To be called before `partitions` of a request with
+        a `history_after`, and again by whoever takes the job up, with what was returned: when more is returned then, what
+        the job began with is gone. Idempotent: a pin that keeps them says the same again. TransientError when the job has
+        no pin."""
+        ...
+
     def members(
         self, request: ExportRequest, transaction_time: Instant, named: Iterable[str] | None = None
     ) -> Cohort | None:
@@ -91,7 +99,9 @@ class Source(Protocol):
     ) -> Iterator[PartitionPlan]:
         """Cut the request into partitions of about `target_bytes` of NDJSON each, lazily, in an order that is fixed
         by request, T and cohort; together they hold every visible resource once (L10). `after`: go on behind this one
-        (a resumed job). With `since`: also partitions of kind DELETED (B81). Types without data give none. round: 0 for
+        (a resumed job). With `since`: also partitions of kind DELETED (B81). With `history_after`: of kind HISTORY, every
+        version (no deletion) that was superseded by T, after that, and belongs to type and cohort by itself; of Groups at
+        level "group" none (L2), and Provenance by its own compartments alone. Types without data give none. round: 0 for
         what the request selects, n for what was named for it (`name`): whatever type it is of, and of what is wanted only
         as far as it changed since, the deletions too.
 

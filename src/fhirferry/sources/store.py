@@ -41,6 +41,9 @@ class StoreSource:
     def release(self, job_id: str) -> None:
         self._store.release(job_id)
 
+    def keep_history(self, job_id: str, after: Instant) -> Instant:
+        return self._store.keep_history(job_id, after)
+
     def members(
         self, request: ExportRequest, transaction_time: Instant, named: Iterable[str] | None = None
     ) -> Cohort | None:

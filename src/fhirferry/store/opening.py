@@ -14,7 +14,7 @@ from fhirferry.store import sql
 Connection = sqlite3.Connection
 
 APPLICATION_ID = 0x46485253  # "FHRS"
-SCHEMAS = ("schema-1", "schema-2", "schema-3", "schema-4")
+SCHEMAS = ("schema-1", "schema-2", "schema-3", "schema-4", "schema-5")
 """Schema n + 1 is made of schema n by the n-th script: a new file starts before the first."""
 
 READER_CACHE = 16_000  # kB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fhirferry.model.errors import SnapshotGone
+from fhirferry.model.errors import SnapshotGone, TransientError
 from fhirferry.model.instant import DAY, SECOND, Instant, format_instant
 from fhirferry.store import axis, sql
 
@@ -52,6 +52,30 @@ def renew(db: Connection, job_id: str, t: Instant, clock: Instant) -> None:
     db.execute(_SQL["hold"], (job_id, t, clock + LIFETIME))
 
 
+def keep_history(db: Connection, job_id: str, after: Instant) -> Instant:
+    """Keep superseded versions for the job (Source.keep_history). What may have been pruned is left out by all of its
+    partitions, whether it is gone already or not: so a job that is taken up finds the same."""
+    row = db.execute(_SQL["history"], (job_id,)).fetchone()
+    if row is None:
+        raise TransientError(f"job {job_id} has no pin in the store (any more); go on with the job")
+    if row[0] is not None:
+        return int(row[0])
+    watermark, _, _ = db.execute(_SQL["state"]).fetchone()
+    kept: Instant = max(after, watermark)
+    db.execute(_SQL["keep_history"], (kept, job_id))
+    return kept
+
+
+def kept_history(db: Connection, job_id: str) -> Instant:
+    """After what superseded versions are kept for the job. TransientError when none are."""
+    row = db.execute(_SQL["history"], (job_id,)).fetchone()
+    if row is None or row[0] is None:
+        raise TransientError(
+            f"no earlier versions are kept in the store for job {job_id} (any more); go on with the job"
+        )
+    return int(row[0])
+
+
 def release(db: Connection, job_id: str) -> None:
     """Drop the pin, and the totals that nobody needs any more."""
     db.execute(_SQL["drop"], (job_id,))
@@ -69,6 +93,15 @@ def must_hold(db: Connection, t: Instant) -> None:
     """SnapshotGone unless T can be shown, as the caller's transaction sees it."""
     watermark, _, _ = db.execute(_SQL["state"]).fetchone()
     still_there(watermark, t)
+
+
+def still_kept(watermark: Instant, after: Instant) -> None:
+    """SnapshotGone when versions that ended after this may have been pruned."""
+    if watermark > after:
+        raise SnapshotGone(
+            f"the store was pruned up to {format_instant(watermark)}; versions that ended since {format_instant(after)} "
+            "cannot be shown any more: start a new export"
+        )
 
 
 def still_there(watermark: Instant, t: Instant) -> None:

@@ -1,4 +1,4 @@
-"""Pruning: forget what no transaction time can need any more.
+"""Pruning: forget what no transaction time can need any more, and no export of earlier versions.
 
 The watermark goes up first, in a transaction of its own. Every page compares it with its T in the same transaction in
 which it reads, so a reader of an older T fails (SnapshotGone) and never returns less. Then versions go in small

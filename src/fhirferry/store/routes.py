@@ -24,10 +24,11 @@ def walks(
     cohort: Cohort | None = None,
     *,
     worth: Callable[[Walk], bool] | None = None,
+    kept: Instant | None = None,
 ) -> Iterator[Walk]:
-    """Type by name, what is there before what is deleted; in organised output what is there of all types at once. types:
-    codes by name. cohort: of a request that has one. worth: whether a way that filters show is the shorter one; None: it never
-    is."""
+    """Type by name, what is there before what was and what is deleted; in organised output what is there of all types at
+    once. types: codes by name. cohort: of a request that has one. worth: whether a way that filters show is the shorter
+    one; None: it never is. kept: versions that ended after this are there for the job; None: it needs none."""
     if request.organize_output_by is not None:
         if cohort is None or cohort.members:
             yield _organised(types, request, t, job_id, cohort)
@@ -50,10 +51,12 @@ def walks(
         short = next(filter(worth, _hinted(scoped, request, hints[name])), None) if name in hints else None
         if is_about:
             yield from _provenance(scoped, request, cohort, short)
-            continue
-        if cohort is None or cohort.members:  # of nobody there is nothing, and no Group either (L1)
+        elif cohort is None or cohort.members:  # of nobody there is nothing, and no Group either (L1)
             yield from _of_type(scoped, request, cohort, short)
-        if scope == "cohort" and cohort is not None and cohort.has_left and request.left_members == "delete":
+        if kept is not None and scope != "one" and (cohort is None or cohort.members):
+            yield _superseded(msgspec.structs.replace(whole, scope=scope), request, cohort, kept)
+        left = scope == "cohort" and cohort is not None and cohort.has_left and request.left_members == "delete"
+        if left and not is_about:
             yield _by_patient(whole, by="left", since=told_since(request))
 
 
@@ -180,6 +183,17 @@ def _provenance(whole: Walk, request: ExportRequest, cohort: Cohort | None, shor
         yield msgspec.structs.replace(relevant, by="relevant deleted", since=told)
     if cohort.has_left and request.left_members == "delete":
         yield msgspec.structs.replace(relevant, by="relevant left")
+
+
+def _superseded(whole: Walk, request: ExportRequest, cohort: Cohort | None, kept: Instant) -> Walk:
+    """Every version that ended by T, after `since` or that from which on all are there. Whose it is its own compartments
+    say. Of the Group that is exported none: it would tell who was in it before (L2)."""
+    since = max(-1 if request.since is None else request.since, kept)
+    late = axis.last_instant(whole.t, request.until)
+    if cohort is not None and (not cohort.wide or cohort.has_whole):
+        return _by_patient(whole, by="former", since=since, late=late, kept=kept)
+    whole = msgspec.structs.replace(whole, after=(since, FOREVER), to=(whole.t, FOREVER))
+    return msgspec.structs.replace(whole, by="history", late=late, kept=kept)
 
 
 def _by_patient(whole: Walk, **how: Any) -> Walk:

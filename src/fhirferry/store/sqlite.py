@@ -145,6 +145,11 @@ class SqliteStore:
         with self.writing() as db:
             pins.renew(db, job_id, transaction_time, self._clock())
 
+    def keep_history(self, job_id: str, after: Instant) -> Instant:
+        """Keep superseded versions for the job (Source.keep_history)."""
+        with self.writing() as db:
+            return pins.keep_history(db, job_id, after)
+
     def release(self, job_id: str) -> None:
         """Drop the job's pin, its cohort and what was named for it. Idempotent."""
         with self.writing() as db:
@@ -225,7 +230,8 @@ class SqliteStore:
                     cohort = msgspec.structs.replace(cohort, wide=done.wide)
                 may_hint = cohorts.may_hint(db, request)
                 worth = (lambda short: self._is_worth(short, done)) if may_hint else None
-                way = routes.walks(types, request, transaction_time, job_id, cohort, worth=worth)
+                kept = None if request.history_after is None else pins.kept_history(db, job_id)
+                way = routes.walks(types, request, transaction_time, job_id, cohort, worth=worth, kept=kept)
         for walk in way:
             if done is not None:
                 if (walk.type, walk.by) != (done.type, done.by):

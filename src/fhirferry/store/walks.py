@@ -1,11 +1,11 @@
 """The walks through the store, all keyset (L8): which versions of a type a request takes, in which order.
 
-By key, by time, over deletions; by ids or patients that a filter names; patient by patient, for small cohorts and for
-those who left, and in organised output for all types at once; and over what is named for a round. The first five take a
-scope: all, what is in any patient's compartment, a cohort's, or a single resource.
-A position is (changed, key): of a version, or between two. A stretch runs from a position (excluded) to a position
-(included). Walks by key have 0 for `changed`, those by patient the patient's code. Bounds are plain JSON, so that a
-partition outlives its process.
+By key, by time, over deletions, over what was superseded; by ids or patients that a filter names; patient by patient, for
+small cohorts and for those who left, and in organised output for all types at once; and over what is named for a round. The
+first six take a scope: all, what is in any patient's compartment, a cohort's, or a single resource.
+A position is (changed, key): of a version, or between two; (ended, key) of what was superseded. A stretch runs from a
+position (excluded) to a position (included). Walks by key have 0 for `changed`, those by patient the patient's code. Bounds
+are plain JSON, so that a partition outlives its process.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ PATIENTS = 5_000
 """Patients of a cohort that one step passes at most."""
 
 _OF_OUTPUT = ("key", "time", "ids", "about", "cohort", "named", "relevant", "organised")
-_STEPWISE = ("cohort", "left", "organised", "about")
-_FILES = {"unnamed": "named", "relevant deleted": "relevant", "relevant left": "relevant"}
+_STEPWISE = ("cohort", "left", "organised", "about", "former")
+_OF_HISTORY = ("history", "former")
+_FILES = {"former": "cohort", "unnamed": "named", "relevant deleted": "relevant", "relevant left": "relevant"}
 _TOLD = {"relevant deleted": 1, "relevant left": 2}
 
 
@@ -65,7 +66,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One type's share of a request at T. The `bounds` of a partition are this, as plain values.
 
     by: "key", "time", "deleted", "cohort", "left" (deletions to be told of patients who left), "named" or "unnamed"
-    (deletions of what was named), "organised" (all types at once). Provenance of a cohort: "relevant", "relevant deleted",
+    (deletions of what was named), "organised" (all types at once), "history" (what was superseded; "former": patient by
+    patient). Provenance of a cohort: "relevant", "relevant deleted",
     "relevant left" (see relevance.py).
     after, to: the stretch. scope: a name of scopes.sql, of whose.sql when organised. job, round: whose cohort, or what is
     named for whom. id: of the single resource. since, late, only_whole: what the walk by cohort takes of a patient:
@@ -73,7 +75,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     else. types, own: codes of those that organised output has, None for all; the code of Patient, if it has them.
     wide: of all walks of a job with a wide cohort.
     ids, patients: what the walks "ids" and "about" (these patients) take, after `since` and up to `late`. updated: [from,
-    to) of the column, for these walks and those by key and time.
+    to) of the column, for these walks and those by key and time. kept: versions that ended after this are there (pins.py);
+    of the last two walks.
     """
 
     by: str
@@ -92,12 +95,15 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ids: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
     updated: tuple[Instant, Instant] | None = None
+    kept: Instant = -1
     round: int = 0
     types: tuple[int, ...] | None = None
     own: int = 0
 
     @property
     def kind(self) -> Kind:
+        if self.by in _OF_HISTORY:
+            return Kind.HISTORY
         return Kind.OUTPUT if self.by in _OF_OUTPUT else Kind.DELETED
 
     @property
@@ -122,6 +128,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "since": self.since,
             "late": self.late,
             "only": self.only_whole,
+            "whole": self.kept,
+            "former": self.by == "former",
             "patients": PATIENTS,
             "round": self.round,
             "gone": self.by == "unnamed",
@@ -176,6 +184,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def _pass(self, db: Connection, query: str, after: Position, to: Position, limit: int) -> Stretch:
         watermark, changed, key, *seen = db.execute(self.queries[query], self.parameters(after, to, limit)).fetchone()
+        if self.kind is Kind.HISTORY:
+            pins.still_kept(watermark, self.kept)
         pins.still_there(watermark, self.t)
         return Stretch(to if key is None else (changed, key), *seen)
 

@@ -76,10 +76,9 @@ def problems_of(request: ExportRequest, there: Collection[str]) -> list[Problem]
         for field, (name, what) in NOT_YET.items()
         if getattr(request, field) != getattr(_PLAIN, field)
     ]
-    if "_history" in request.include_associated_data:
-        problems.append(
-            Problem("includeAssociatedData", "_history", "earlier versions are not offered yet; leave it out")
-        )
+    if request.history_after is not None and request.organize_output_by:
+        reason = "earlier versions have no place in organised output; leave this or organizeOutputBy out"
+        problems.append(Problem("includeAssociatedData", "_history", reason))
     unknown = [
         Problem("_type", name, f"no such resource type{near_type(name, there) or '; names are exact, like Patient'}")
         for name in request.types or ()

@@ -36,10 +36,10 @@ _typed = msgspec.json.Decoder(_Typed).decode
 def transform_for(request: ExportRequest, plan: PartitionPlan) -> Transform | None:
     """What happens to the pages of a partition; None where they pass as they are. RequestProblems.
 
-    Deletions always pass: to tell of one too many is safe, of one too few is not. In organised output each line is judged by
-    its own type. Compiled once in a process: functions don't travel to others.
+    Each version is judged by itself. Deletions always pass: to tell of one too many is safe, of one too few is not. In
+    organised output each line is judged by its own type. Compiled once in a process: functions don't travel to others.
     """
-    if plan.kind is not Kind.OUTPUT or not request.selective:
+    if plan.kind not in (Kind.OUTPUT, Kind.HISTORY) or not request.selective:
         return None
     asked = ExportRequest(**{field: getattr(request, field) for field in _WHAT})
     if plan.resource_type == BLOCKS:

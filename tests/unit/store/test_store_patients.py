@@ -248,6 +248,8 @@ def test_l8_the_walk_of_a_cohort_searches_and_sorts_nothing(store: SqliteStore) 
         "late",
         "only",
         "patients",
+        "whole",
+        "former",
     ]
     for name, statement in queries("cohort", "all").items():
         with store.reading() as db:

@@ -22,3 +22,9 @@ delete from pin where expires <= ?
 
 -- name: forget
 delete from total where t not in (select t from pin)
+
+-- name: history
+select history from pin where job = ?
+
+-- name: keep_history
+update pin set history = ? where job = ?

@@ -1,5 +1,5 @@
 -- name: oldest
-select watermark, last_stamp, (select min(t) from pin) from state
+select watermark, last_stamp, (select min(min(t, ifnull(history, t))) from pin) from state
 
 -- name: raise
 update state set watermark = ?

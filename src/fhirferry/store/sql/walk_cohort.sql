@@ -17,11 +17,13 @@ select max(patient)
 -- name: found
 -- Takes the place of `/* found */` below: every version of the cohort's patients, with its size where it is meant. In
 -- several compartments it is met several times, and meant at the smallest patient for whom it is.
--- A member takes what changed after :since, one that is taken whole everything; with :only the others are not looked at
--- (:late is then not after :since, so they would take nothing).
+-- A member takes what changed after :since, one that is taken whole what did after :whole; with :only the others are not
+-- looked at (:late is then not after :since, so they would take nothing). With :former they take what was superseded,
+-- and when that was counts.
 select c.patient as patient, v.key as key,
-       case when v.changed <= :late and v.changed > case when c.share then -1 else :since end
-             and v.ended > :t and v.size > 0
+       case when v.changed <= :late and case when :former then v.ended else v.changed end
+                                       > case when c.share then :whole else :since end
+             and (v.ended > :t) <> :former and v.size > 0
             then v.size end as seen
   from cohort as c cross join version as v indexed by version_member
  where c.selection = (select number from selection where job = :job and state = 1)
@@ -31,13 +33,14 @@ select c.patient as patient, v.key as key,
    and v.key <= case when c.patient = :c1 then :k1 else :last end
 union all
 select c.patient, s.key,
-       case when v.changed <= :late and v.changed > case when c.share then -1 else :since end
-             and v.ended > :t and v.size > 0
+       case when v.changed <= :late and case when :former then v.ended else v.changed end
+                                       > case when c.share then :whole else :since end
+             and (v.ended > :t) <> :former and v.size > 0
              and not exists (
                select 1 from shared as o cross join cohort as m
                 where o.key = s.key and o.patient < c.patient
                   and m.selection = c.selection and m.patient = o.patient and m.share < 2
-                  and v.changed > case when m.share then -1 else :since end)
+                  and case when :former then v.ended else v.changed end > case when m.share then :whole else :since end)
             then v.size end
   from cohort as c cross join shared as s indexed by shared_patient cross join version as v
  where c.selection = (select number from selection where job = :job and state = 1)
