@@ -56,6 +56,15 @@ def _folder(path: str) -> Destination:
     return FolderDestination(path)
 
 
+def _bucket(scheme: str) -> Callable[[str], Destination]:
+    def opened(place: str) -> Destination:
+        from fhirferry.destinations.bucket_opening import open_object_store
+
+        return open_object_store(f"{scheme}://{place}")
+
+    return opened
+
+
 def _sqlite_ledger(path: str, clock: Clock) -> JobStore:
     from fhirferry.jobs.sqlite import SqliteJobStore
 
@@ -63,7 +72,10 @@ def _sqlite_ledger(path: str, clock: Clock) -> JobStore:
 
 
 SOURCES: Mapping[str, Callable[[str, bool], Source]] = {"sqlite": _sqlite_source}
-DESTINATIONS: Mapping[str, Callable[[str], Destination]] = {"file": _folder}
+DESTINATIONS: Mapping[str, Callable[[str], Destination]] = {
+    "file": _folder,
+    **{scheme: _bucket(scheme) for scheme in ("az", "s3", "gs", "memory")},
+}
 LEDGERS: Mapping[str, Callable[[str, Clock], JobStore]] = {"sqlite": _sqlite_ledger}
 
 

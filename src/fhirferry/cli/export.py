@@ -44,7 +44,8 @@ fhirferry export --to elsewhere --dry-run
 
 @define("export", example=EXAMPLE)
 @option("--from", "source", type=DATABASE, metavar="URL", help="Store to read; without it the default store.")
-@option("--to", "destination", type=DESTINATION, metavar="URL", required=True, help="Folder that receives the files.")
+@option("--to", "destination", type=DESTINATION, metavar="URL", required=True, help="Folder or bucket for the files.")
+@option("--account", metavar="NAME", help="Azure's storage account of --to az://CONTAINER/PREFIX.")
 @option("--all-patients", is_flag=True, section=WHOM, help="What belongs to patients; without any of these everything.")
 @option("--group", type=GROUP, metavar="ID", section=WHOM, help="What belongs to the members of this Group.")
 @option("--patient", "patients", type=PATIENT, multiple=True, metavar="ID", section=WHOM,
@@ -95,19 +96,26 @@ fhirferry export --to elsewhere --dry-run
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, invocation: Invocation, source: str | None, destination: str, **options: Any
+    ctx: click.Context,
+    /,
+    invocation: Invocation,
+    source: str | None,
+    destination: str,
+    account: str | None,
+    **options: Any,
 ) -> Exit:
-    """Export a store, as it is now, into a folder of NDJSON files.
+    """Export a store, as it is now, into a folder of NDJSON files, or a bucket.
 
     The same command while its job is unfinished resumes that job. Ctrl-C stops at a commit point.
     """
     from fhirferry.cli.export_request import Asked, refuse_combinations
-    from fhirferry.cli.opening import ledger_to_make, ledger_to_type, open_exporter, store_address
+    from fhirferry.cli.opening import destination_address, ledger_to_make, ledger_to_type, open_exporter, store_address
     from fhirferry.settings import keep_apart, place_of
 
     refuse_combinations(ctx, options)
     store = store_address(invocation, source)
     ledger = ledger_to_make(invocation, options["ledger"])
+    destination = destination_address(destination, account)
     keep_apart(destination, store, ledger)
     asked = Asked.of(options, store, destination)
     there = os.path.exists(place_of(ledger))  # noqa: PTH110 - see settings

@@ -92,6 +92,17 @@ def open_store(invocation: Invocation, given: str | None) -> SqliteStore:
     return SqliteStore(place_of(store_address(invocation, given)), clock=invocation.clock)
 
 
+def destination_address(typed: str, account: str | None) -> str:
+    """A destination that was typed, of Azure with its account: the one given, else what the environment names.
+    RequestError."""
+    if account is None and not typed.startswith("az://"):
+        return typed
+    from fhirferry.destinations.addresses import with_account
+    from fhirferry.destinations.credentials import azure_account
+
+    return with_account(typed, account, azure_account(os.environ) if account is None else "")
+
+
 def pick(exporter: Exporter, prefix: str) -> ExportJobRecord:
     """The job whose id starts with `prefix`. RequestError: none, or several."""
     from fhirferry.model.errors import JobNotFound

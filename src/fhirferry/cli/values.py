@@ -26,9 +26,17 @@ def _database(text: str) -> str:
 
 def destination_url(text: str) -> str:
     """The recorded form of an address that was typed. RequestError."""
-    from fhirferry import settings  # see _database
+    if "://" in text:
+        from fhirferry.destinations.addresses import destination_url as any_url  # see _database
 
-    return settings.destination_url(text)
+        return any_url(text)
+    return _folder(text)
+
+
+def _folder(text: str) -> str:
+    from fhirferry.settings import destination_url as folder_url  # see _database
+
+    return folder_url(text)
 
 
 class _Named(Parsed):
@@ -99,7 +107,8 @@ DURATION = Parsed("duration", parse_duration)
 SINCE = Parsed("instant", _since)
 UNTIL = Parsed("instant", lambda text: parse_instant(text, round_up=True))
 DATABASE = Parsed("url", _database)
-FOLDER = Parsed("url", destination_url)
+FOLDER = Parsed("url", _folder)
+PLACE = Parsed("url", destination_url)
 DESTINATION = _Named("url", destination_url)
 TYPES = Parsed("types", _names)
 ELEMENTS = Parsed("elements", _names)

@@ -8,7 +8,7 @@ import click
 
 from fhirferry.cli.exits import Exit
 from fhirferry.cli.options import Invocation, define, json_option, option
-from fhirferry.cli.values import DATABASE, FOLDER
+from fhirferry.cli.values import DATABASE, PLACE
 
 if TYPE_CHECKING:
     from fhirferry.engine.verify_findings import Finding
@@ -20,13 +20,19 @@ fhirferry verify out/manifest.json --against fhirferry-data/store.db
 
 
 @define("verify", example=EXAMPLE)
-@click.argument("target", type=FOLDER, metavar="MANIFEST_OR_FOLDER")
+@click.argument("target", type=PLACE, metavar="MANIFEST_OR_FOLDER")
+@option("--account", metavar="NAME", help="Azure's storage account of an address like az://CONTAINER/PREFIX.")
 @option("--against", type=DATABASE, metavar="URL", help="Store to compare with, as of the export's transaction time.")
 @option("--patients-from", metavar="FILE", help="The list that the export was made of; - is stdin. Needs --against.")
 @option("--ledger", type=DATABASE, metavar="URL", help="Ledger of the export's job; without it the default ledger.")
 @json_option
 def command(
-    invocation: Invocation, target: str, against: str | None, patients_from: str | None, ledger: str | None
+    invocation: Invocation,
+    target: str,
+    account: str | None,
+    against: str | None,
+    patients_from: str | None,
+    ledger: str | None,
 ) -> Exit:
     """Read every file of an export again: checksums, counts, types, doubles, and what a store has beside it.
 
@@ -34,14 +40,14 @@ def command(
     not. Ends with 0 when all holds, 4 when something differs, 5 when it cannot tell.
     """
     from fhirferry.cli.lines_verify import FindingLine, VerifyLine
-    from fhirferry.cli.opening import ledger_address, ledger_there, open_exporter, store_address
+    from fhirferry.cli.opening import destination_address, ledger_address, ledger_there, open_exporter, store_address
     from fhirferry.cli.progress_verify import VerifyProgress
     from fhirferry.cli.texts_verify import finding_text, verify_page
     from fhirferry.engine.verify_findings import Outcome
     from fhirferry.exporting.patient_list import PatientList
 
     console = invocation.console
-    folder, manifest = _split(target)
+    folder, manifest = _split(destination_address(target, account))
     source = store_address(invocation, against) if against else None
 
     def on_finding(finding: Finding) -> None:
@@ -81,6 +87,9 @@ def _split(target: str) -> tuple[str, str]:
     from fhirferry.model.errors import RequestError
     from fhirferry.settings import path_of
 
+    if not target.startswith("file://"):
+        folder, _, last = target.rpartition("/")
+        return (folder, last) if last.endswith(".json") else (target, "manifest.json")
     path = path_of(target)
     if path.is_dir():
         return target, "manifest.json"

@@ -71,15 +71,15 @@ def destination_url(text: str) -> str:
     return folder_url(text)
 
 
-def with_account(url: str, account: str | None) -> str:
+def with_account(url: str, account: str | None, otherwise: str = "") -> str:
     """A recorded destination, of Azure with the account named; one that the address names already must be the same.
-    RequestError when there is none, or for an account where none belongs."""
+    otherwise: counts where nothing else names one. RequestError when there is none, or for an account where none belongs."""
     address = parse_bucket(url)
     if address is None or address.scheme != "az":
         if account:
             raise RequestError("--account is Azure's; give it with an address like az://container/prefix")
         return url
-    named = account or address.account
+    named = account or address.account or otherwise
     if not named:
         raise RequestError(
             f"{url} does not say in which storage account; write az://{address.bucket}@ACCOUNT/..., or give --account or "

@@ -22,6 +22,7 @@ from obstore.exceptions import (
 from fhirferry.destinations.addresses import BucketAddress
 from fhirferry.model.errors import DestinationConnectionError, DestinationUnavailable, FerryError
 
+AGAIN = "; the job will be tried again"
 THROTTLED = 5.0
 """Seconds to wait where a store says that we are too fast; how long it wants is not handed on to us."""
 
@@ -99,11 +100,9 @@ def sort_error(error: Exception, address: BucketAddress, name: str = "") -> Ferr
             f"{where} is not there{said}; check the address, the account and the endpoint"
         )
     if number == 429 or code in ("SlowDown", "ServerBusy"):
-        return DestinationUnavailable(
-            f"{where} says that requests come too fast{said}; the job will be tried again", retry_after=THROTTLED
-        )
+        return DestinationUnavailable(f"{where} says that requests come too fast{said}{AGAIN}", retry_after=THROTTLED)
     if number >= 500 or number == 408 or code in _PASSING:
-        return DestinationUnavailable(f"{where} has trouble of its own{said}; the job will be tried again")
+        return DestinationUnavailable(f"{where} has trouble of its own{said}{AGAIN}")
     if number >= 400:
         return DestinationConnectionError(f"{where} refuses the request{said}; check the address and the endpoint")
     if "certificate" in text:
@@ -119,9 +118,7 @@ def sort_error(error: Exception, address: BucketAddress, name: str = "") -> Ferr
         return DestinationConnectionError(
             f"the settings for {where} cannot be used; see docs/buckets.md for what they look like"
         )
-    return DestinationUnavailable(
-        f"{where} cannot be reached; check the address, the endpoint and the network; the job will be tried again"
-    )
+    return DestinationUnavailable(f"{where} cannot be reached; check the address, the endpoint and the network{AGAIN}")
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:

@@ -48,7 +48,7 @@ def open_object_store(url: str, credentials: Mapping[str, str] | None = None) ->
     if address.scheme == "az" and not address.account:
         from fhirferry.destinations.credentials import azure_account
 
-        address = parse_bucket(with_account(url, azure_account(given))) or address
+        address = parse_bucket(with_account(url, None, azure_account(given))) or address
     from obstore.exceptions import BaseError
 
     try:

@@ -13,13 +13,14 @@ is (see `destinations.bucket_mark`). Stores have no locks, so two promises of a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from fhirferry.destinations.addresses import BucketAddress
-from fhirferry.destinations.bucket_errors import NoSuchBucket, is_missing, sorted_errors
+from fhirferry.destinations.bucket_errors import AGAIN, NoSuchBucket, is_missing, sorted_errors
 from fhirferry.destinations.bucket_mark import BucketMark, Mark, version_of
 from fhirferry.destinations.bucket_reading import read_object
 from fhirferry.destinations.names import (
@@ -79,7 +80,10 @@ class ObjectStoreDestination:
         )
 
     def check(self, job_id: str | None = None) -> None:
-        self._refuse_foreign(BucketMark(self._asked, self.address).read(), job_id)
+        try:
+            self._refuse_foreign(BucketMark(self._asked, self.address).read(), job_id)
+        except DestinationUnavailable as error:  # there is no job yet
+            raise DestinationUnavailable(error.message.removesuffix(AGAIN)) from None
 
     def part_name(self, job_id: str, stem: str, suffix: str = ".ndjson") -> str:
         return visible_part(job_id, stem, suffix)
@@ -193,8 +197,6 @@ class ObjectStoreDestination:
 
     def url_for(self, name: str, seconds: float) -> str:
         """Signed; made without a request where a key is at hand. With a signature as credential there is none."""
-        from datetime import timedelta
-
         check_name(name)
         try:
             return obstore.sign(self._store, "GET", self.address.key(name), timedelta(seconds=seconds))  # type: ignore[call-overload, no-any-return]

@@ -212,7 +212,7 @@ def test_detach_only_queues(exporter: FakeExporter, run: Run) -> None:
     ("arguments", "says"),
     [
         (["--to", "out", "--from", "nowhere.db"], "fhirferry import PATH --store"),
-        (["--to", "s3://bucket/x"], "s3: is not offered here"),
+        (["--to", "ftp://bucket/x"], "ftp: is not offered here"),
         (["--to", "out", "--ledger", "fhirferry-data/store.db"], "must be two files"),
         (["--to", "out", "--type", "Patient,patient"], "'patient' is not a resource type"),
         (["--to", "out", "--type", "Nonsense"], "'Nonsense': no such resource type"),
