@@ -17,7 +17,7 @@ from fhirferry.destinations.object_store import ObjectStoreDestination  # noqa: 
 from fhirferry.destinations.protocol import Destination  # noqa: E402
 from fhirferry.model.errors import DestinationConnectionError, FolderInUse, RequestError  # noqa: E402
 from fhirferry.testing.destination_suite import DATA, JOB, OTHER, DestinationSuite  # noqa: E402
-from tests.object_stores import ObjectServer, azurite, moto, rclone  # noqa: E402
+from tests.object_stores import ACCOUNT, BUCKET, KEY, ObjectServer, azurite, moto, rclone  # noqa: E402
 
 MIB = 2**20
 _numbers = count()
@@ -176,6 +176,41 @@ class TestAzurite(BucketSuite, SignedUrls):
     @pytest.fixture
     def server(self, azurite_server: ObjectServer) -> ObjectServer:
         return azurite_server
+
+
+@pytest.mark.xdist_group("azurite")
+def test_a_signature_is_enough_to_export_but_signs_nothing(azurite_server: ObjectServer) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+    signature = generate_container_sas(
+        ACCOUNT, BUCKET, account_key=KEY, permission=ContainerSasPermissions.from_string("racwdl"),
+        expiry=datetime.now(UTC) + timedelta(hours=1), protocol="https,http",
+    )  # fmt: skip
+    text = f"BlobEndpoint={azurite_server.endpoint};SharedAccessSignature={signature}"
+    place = open_object_store(f"{azurite_server.root}/signed", {"AZURE_STORAGE_CONNECTION_STRING": text})
+    place.prepare(JOB)
+    place.put(JOB, "manifest.json", DATA)
+    writer = place.create(place.part_name(JOB, "Patient-1-0123"))
+    writer.write(DATA * 400_000)
+    writer.commit()
+    assert b"".join(place.read("manifest.json")) == DATA
+    with pytest.raises(RequestError, match="expire"):
+        place.url_for("manifest.json", 60)
+    assert len(place.sweep(JOB, frozenset())) == 1
+    place.forget(JOB, ["manifest.json"])
+    assert list(place.list()) == []
+
+
+@pytest.mark.xdist_group("azurite")
+def test_of_a_container_that_is_gone_there_is_nothing_left_to_remove(azurite_server: ObjectServer) -> None:
+    gone = f"az://none@{ACCOUNT}/x"
+    place = open_object_store(gone, azurite_server.settings)
+    assert list(place.sweep(JOB, frozenset())) == []
+    place.forget(JOB, ["manifest.json"])
+    with pytest.raises(DestinationConnectionError, match="no container none in account"):
+        place.check()
 
 
 @pytest.mark.xdist_group("moto")
