@@ -15,7 +15,7 @@ pytest.importorskip("obstore")
 from fhirferry.destinations.bucket_opening import open_object_store  # noqa: E402
 from fhirferry.destinations.object_store import ObjectStoreDestination  # noqa: E402
 from fhirferry.destinations.protocol import Destination  # noqa: E402
-from fhirferry.model.errors import DestinationConnectionError, FolderInUse, RequestError  # noqa: E402
+from fhirferry.model.errors import DestinationConnectionError, DestinationUnavailable, FolderInUse, RequestError  # noqa: E402
 from fhirferry.testing.destination_suite import DATA, JOB, OTHER, DestinationSuite  # noqa: E402
 from tests.object_stores import ACCOUNT, BUCKET, KEY, ObjectServer, azurite, moto, rclone  # noqa: E402
 
@@ -135,6 +135,68 @@ class BucketSuite(DestinationSuite):
         bucket.sweep(JOB, frozenset())
         with pytest.raises(DestinationConnectionError, match="removed meanwhile"):
             writer.commit()
+        assert self.names(bucket) == []
+
+    def test_l15_two_writers_of_one_name_do_not_mix(self, bucket: ObjectStoreDestination) -> None:
+        if not self.conditions:
+            pytest.skip("this store ignores conditions")
+        bucket.prepare(JOB)
+        part = bucket.part_name(JOB, "Patient-1-0123")
+        writers = [bucket.create(part), bucket.create(part)]
+        for number, writer in enumerate(writers):
+            writer.write(b"%d\n" % number)
+        writers[0].commit()
+        with pytest.raises(DestinationConnectionError, match="used once"):
+            writers[1].commit()
+        assert self.body(bucket, part) == b"0\n"
+
+    def test_l15_a_put_that_was_stopped_between_look_and_deed_leaves_the_next_jobs_manifest(
+        self, bucket: ObjectStoreDestination, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not self.conditions:
+            pytest.skip("this store ignores conditions")
+        bucket.prepare(JOB)
+        looked = bucket._refuse_late
+
+        def stopped(name: str, job_id: str) -> None:
+            looked(name, job_id)
+            monkeypatch.undo()
+            other = self.again(bucket)
+            other.forget(JOB)
+            other.prepare(OTHER)
+            other.put(OTHER, name, b"the next job's")
+
+        monkeypatch.setattr(bucket, "_refuse_late", stopped)
+        with pytest.raises(DestinationConnectionError, match="removed meanwhile"):
+            bucket.put(JOB, "manifest.json", DATA)
+        assert self.body(bucket, "manifest.json") == b"the next job's"
+
+    def test_a_put_that_lands_in_the_next_jobs_place_goes_again(
+        self, bucket: ObjectStoreDestination, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket.prepare(JOB)
+        looked = bucket._refuse_late
+
+        def stopped(name: str, job_id: str) -> None:
+            looked(name, job_id)
+            monkeypatch.undo()
+            other = self.again(bucket)
+            other.forget(JOB)
+            other.prepare(OTHER)
+
+        monkeypatch.setattr(bucket, "_refuse_late", stopped)
+        with pytest.raises(DestinationConnectionError, match="removed meanwhile"):
+            bucket.put(JOB, "manifest.json", DATA)
+        assert self.names(bucket) == []
+        bucket.check(OTHER)
+
+    def test_what_arrives_shorter_than_it_was_sent_is_tried_again_and_does_not_stay(
+        self, bucket: ObjectStoreDestination
+    ) -> None:
+        bucket.prepare(JOB)
+        part = self.write(bucket, "Patient-1-0123")
+        with pytest.raises(DestinationUnavailable, match=f"{len(DATA)} bytes where {len(DATA) + 1}"):
+            bucket._settle(part, JOB, len(DATA) + 1)
         assert self.names(bucket) == []
 
 
