@@ -266,6 +266,25 @@ def test_a_signature_is_enough_to_export_but_signs_nothing(azurite_server: Objec
 
 
 @pytest.mark.xdist_group("azurite")
+def test_keys_that_are_no_names_of_ours_are_passed_over_or_told(azurite_server: ObjectServer) -> None:
+    from azure.storage.blob import BlobServiceClient
+
+    place = opened(azurite_server)
+    place.prepare(JOB)
+    text = azurite_server.settings["AZURE_STORAGE_CONNECTION_STRING"]
+    with BlobServiceClient.from_connection_string(text) as service:
+        container = service.get_container_client(BUCKET)
+        for key in ("a b", "ä.txt", "%2e%2e"):
+            container.upload_blob(f"{place.address.prefix}/{key}", b"theirs")
+        assert list(place.list()) == []
+        assert list(place.sweep(JOB, frozenset())) == []
+        container.upload_blob(f"{place.address.prefix}/x//y", b"theirs")
+        with pytest.raises(DestinationConnectionError, match="two slashes"):
+            place.sweep(JOB, frozenset())
+        assert len(list(container.list_blob_names(name_starts_with=f"{place.address.prefix}/"))) == 5
+
+
+@pytest.mark.xdist_group("azurite")
 def test_of_a_container_that_is_gone_there_is_nothing_left_to_remove(azurite_server: ObjectServer) -> None:
     gone = f"az://none@{ACCOUNT}/x"
     place = open_object_store(gone, azurite_server.settings)

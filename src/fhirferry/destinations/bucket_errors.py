@@ -105,6 +105,11 @@ def sort_error(error: Exception, address: BucketAddress, name: str = "") -> Ferr
         return DestinationUnavailable(f"{where} has trouble of its own{said}{AGAIN}")
     if number >= 400:
         return DestinationConnectionError(f"{where} refuses the request{said}; check the address and the endpoint")
+    if "path segment" in text:  # object_store's word for it; it refuses to list such keys
+        return DestinationConnectionError(
+            f"{where} holds an object with two slashes in a row in its key, which keeps us from listing; move it away, or give "
+            "another prefix"
+        )
     if "certificate" in text:
         return DestinationConnectionError(
             f"{where} shows a certificate that this machine does not trust; check the endpoint"
