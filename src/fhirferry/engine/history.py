@@ -11,7 +11,7 @@ from fhirferry.sources.protocol import Source
 
 def begin(source: Source, record: ExportJobRecord) -> tuple[Instant | None, tuple[Issue, ...]]:
     """After what instant the job has all of them, to be kept in its record; None when it asks for none. And what its reader
-    must know of those before."""
+    must know of those before. (Of patients who joined, what is there still is all that anybody promised.)"""
     wanted = record.request.history_after
     if wanted is None:
         return None, ()
@@ -19,7 +19,8 @@ def begin(source: Source, record: ExportJobRecord) -> tuple[Instant | None, tupl
     said = (
         f"Versions that were superseded up to {format_instant(kept)} had been pruned from the source, and are not here"
     )
-    return kept, (Issue(severity="warning", code="incomplete", diagnostics=said),) if kept > wanted else ()
+    lacking = kept > (record.request.since or 0)
+    return kept, (Issue(severity="warning", code="incomplete", diagnostics=said),) if lacking else ()
 
 
 def go_on(source: Source, record: ExportJobRecord) -> None:

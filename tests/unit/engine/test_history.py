@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from fhirferry.bulkdata.manifest import manifest, read_manifest
 from fhirferry.engine.verify import verify
 from fhirferry.engine.verify_findings import FindingKind, Outcome
@@ -151,10 +153,11 @@ def test_what_was_pruned_before_is_told_once(house: House) -> None:
     assert report.outcome is Outcome.HOLDS, "it is compared with what the export could have"
 
 
-def test_a_job_whose_history_was_pruned_fails_rather_than_bring_less(house: House) -> None:
+@pytest.mark.parametrize("read", [0, 4], ids=["before any is planned", "on the way"])
+def test_a_job_whose_history_was_pruned_fails_rather_than_bring_less(house: House, read: int) -> None:
     fill(house)
     house.kick_off(asked(), **FINE)
-    with raising_at(house, 4, StoreBusy("busy")):
+    with raising_at(house, read, StoreBusy("busy")):
         assert house.task().run().status is JobStatus.RETRIABLE
     house.clock.advance(2 * DAY // 1_000_000)
     house.source.renew("another", house.jobs.saved[-1].transaction_time or 0)

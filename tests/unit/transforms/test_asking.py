@@ -279,3 +279,9 @@ def test_l5_every_field_of_a_request_is_honoured_or_refused() -> None:
     assert set(NOT_YET) <= set(OTHERS)
     for field in NOT_YET:
         assert NOT_YET[field][0] in [parameter for parameter, _, _ in problems(**OTHERS[field])], field
+
+
+def test_earlier_versions_have_no_place_in_organised_output() -> None:
+    both = {"include_associated_data": ("_history",), "level": "patient", "organize_output_by": "Patient"}
+    assert [(parameter, value) for parameter, value, _ in problems(**both)] == [("includeAssociatedData", "_history")]
+    assert problems(include_associated_data=("_history",)) == []
