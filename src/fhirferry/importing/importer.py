@@ -107,7 +107,9 @@ def import_paths(
     if "Provenance" in totals.types:
         from fhirferry.store import provenance
 
-        provenance.index(store)  # else the first export of a few patients would do it, and nobody knew what takes so long
+        provenance.index(
+            store
+        )  # else the first export of a few patients would do it, and nobody knew what takes so long
     return totals
 
 

@@ -61,7 +61,8 @@ def sweep(store: SqliteStore) -> None:
             if db.execute(_SQL["dropped"]).fetchone() is None:
                 return
         with store.writing() as db:
-            row = db.execute(_SQL["dropped"]).fetchone()  # numbers are given again: what was read before may be another's
+            # Numbers are given again: what was read before may be another one.
+            row = db.execute(_SQL["dropped"]).fetchone()
             if row is None:
                 return
             removed = db.execute(_SQL["sweep"], {"number": row[0], "limit": AT_ONCE}).rowcount
