@@ -10,6 +10,7 @@ import msgspec
 
 from fhirferry.cli.values import LAST, NONE
 from fhirferry.exporting.kickoff import Way
+from fhirferry.model.errors import RequestError
 from fhirferry.model.job import JobSettings
 from fhirferry.model.request import ExportRequest
 
@@ -53,11 +54,11 @@ def refuse_combinations(ctx: click.Context, options: dict[str, Any]) -> None:
             "--reference-depth needs references to follow: --include-referenced.",
         ),
         (
-            options["reference_depth"] > 1 and _types(options["include_referenced"]) == (NONE,),
+            options["reference_depth"] > 1 and _listed(options, "include_referenced") == (NONE,),
             "--include-referenced none follows no reference; leave --reference-depth out.",
         ),
         (
-            NONE in _types(options["include_referenced"]) and _types(options["include_referenced"]) != (NONE,),
+            NONE in _listed(options, "include_referenced") and _listed(options, "include_referenced") != (NONE,),
             "--include-referenced is none, or names types; not both.",
         ),
     ):
@@ -117,18 +118,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def _request(options: dict[str, Any], named: PatientList | None, last: bool) -> ExportRequest:
     whom = options["all_patients"] or named is not None
-    referenced = _types(options["include_referenced"])
+    referenced = _listed(options, "include_referenced")
     later = {} if last else {"since": options["since"], "left_members": options["left_members"]}
     if options["new_members"] and not last:
         later["new_members"] = options["new_members"]
     return ExportRequest(
         level="group" if options["group"] is not None else "patient" if whom else "system",
         group_id=options["group"],
-        types=_types(options["types"]) or None,
+        types=_listed(options, "types") or None,
         until=options["until"],
         type_filters=options["type_filters"],
-        elements=_types(options["elements"]),
-        include_associated_data=_types(options["include_associated_data"]),
+        elements=_listed(options, "elements"),
+        include_associated_data=_listed(options, "include_associated_data"),
         include_referenced=None if not referenced else () if referenced == (NONE,) else referenced,
         reference_depth=options["reference_depth"],
         organize_output_by=options["organize_output_by"],
@@ -168,5 +169,16 @@ def _fields(named: PatientList) -> dict[str, Any]:
     return {name: value for name, value in named.fields().items() if value is not None}
 
 
-def _types(given: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    return tuple(name for names in given for name in names)
+_OPTIONS = {"types": "--type", "elements": "--elements", "include_referenced": "--include-referenced",
+            "include_associated_data": "--include-associated-data"}  # fmt: skip
+
+
+def _listed(options: dict[str, Any], name: str) -> tuple[str, ...]:
+    """All that was listed; empty where the option was not given. RequestError where it was, and lists nothing: who names
+    no type or element does not mean all of them (L1)."""
+    given: Sequence[Sequence[str]] = options[name]
+    listed = tuple(each for some in given for each in some)
+    if given and not listed:
+        what = name.replace("_", " ")
+        raise RequestError(f"{_OPTIONS[name]}: an empty list of {what}; name some, or leave the option out")
+    return listed
