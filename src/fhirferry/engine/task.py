@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
@@ -35,9 +35,9 @@ from fhirferry.engine.unit import OnPage, UnitOrder
 from fhirferry.faultpoints import reach
 from fhirferry.jobs.protocol import JobStore
 from fhirferry.model import steps
-from fhirferry.model.errors import JobConflict, JobNotFound, PermanentError, RequestError, TransientError
+from fhirferry.model.errors import FerryError, JobConflict, JobNotFound, PermanentError, RequestError, TransientError
 from fhirferry.model.instant import Instant
-from fhirferry.model.job import ExportJobRecord
+from fhirferry.model.job import ExportJobRecord, JobStatus
 from fhirferry.model.partition import Partition
 from fhirferry.sources.protocol import Source
 from fhirferry.transforms.asking import ignored
@@ -199,14 +199,14 @@ class ExportTask:
             self._log(f"{record.status}, then {describe(error)}")
             return
         if self._lost.is_set() or isinstance(error, (JobConflict, JobNotFound)):
-            self._log("stopped: the job was canceled, or another worker has it")
+            self._lose()
             return
         after = outcome(record, error, self._jobs.now(), self._jitter)
         for attempt in range(1, 6):
             try:
                 self._book.save(after)
             except (JobConflict, JobNotFound):
-                self._log("stopped: the job was canceled, or another worker has it")
+                self._lose()
                 return
             except TransientError as busy:  # the ledger itself: without it there is no outcome to save (L19)
                 self._log(f"the outcome could not be saved yet: {busy.message}")
@@ -215,6 +215,19 @@ class ExportTask:
             break
         if after.failure is not None and not isinstance(error, Interrupted):
             self._log(f"{after.status}: {after.failure.reason} {after.failure.details}".rstrip())
+
+    def _lose(self) -> None:
+        """Leave the job to whoever has it. Where nobody will work on it again, this run may have pinned T after the last
+        clean-up had released it: then nobody else would before it lapses."""
+        self._log("stopped: the job was canceled, or another worker has it")
+        with suppress(FerryError):
+            try:
+                if self._jobs.get(self._book.record.id).status not in (JobStatus.CANCELED, JobStatus.COMPLETED):
+                    return
+            except JobNotFound:
+                pass  # deleted, and its rows are gone
+            with closing(self._connections.open_source(self._book.record.source_uri, False)) as source:
+                source.release(self._book.record.id)
 
     def _stopping(self) -> bool:
         return self._leave.is_set() or self._lost.is_set()

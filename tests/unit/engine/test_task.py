@@ -570,3 +570,24 @@ def test_a_conflict_of_the_ledger_is_no_failure_of_the_job(house: House) -> None
     house.jobs.busy.append(JobConflict("changed"))
     run.run()
     assert msgspec.structs.replace(house.jobs.get("job0"), heartbeat=None).failure_count == record.failure_count
+
+
+@pytest.mark.parametrize("ending", ["canceled", "deleted", "given to another"])
+def test_promise_2_who_wakes_up_after_the_last_clean_up_leaves_no_pin(
+    house: House, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    house.fill(2)
+    house.kick_off()
+    snapshot = house.source.snapshot
+
+    def late(job_id: str) -> int:
+        if ending == "given to another":
+            house.clock.advance(1000)
+            assert house.jobs.acquire("other", 1)
+        else:
+            house.jobs.cancel(job_id) if ending == "canceled" else house.jobs.delete(job_id)
+        return snapshot(job_id)
+
+    monkeypatch.setattr(house.source, "snapshot", late)
+    house.task().run()
+    assert set(house.source._pins) == ({"job0"} if ending == "given to another" else set())
